@@ -17,7 +17,8 @@ bool span_equals_ignoring_case(struct span a, struct span b)
 
 bool span_starts_with(struct span text, struct span prefix)
 {
-    return text.length >= prefix.length && (prefix.length == 0 || memcmp(text.data, prefix.data, prefix.length) == 0);
+    return text.length >= prefix.length &&
+           (prefix.length == 0 || memcmp(text.data, prefix.data, prefix.length) == 0);
 }
 
 char *span_dup(struct span text)

@@ -2,7 +2,8 @@
 /* bytes - a borrowed run of bytes (span) and a growing one that owns its memory (buffer). Nothing blocks.
  *
  * A span borrows: it is valid as long as what it points into. It need not end in NUL. {NULL, 0} is empty.
- * A buffer is embedded: buffer_init (or all zero), then buffer_fini. On ERR_NOMEM its content is unchanged. */
+ * A buffer is embedded: buffer_init (or all zero), then buffer_fini. On ERR_NOMEM its content is unchanged.
+ */
 #ifndef PROTO_BYTES_H
 #define PROTO_BYTES_H
 
@@ -37,7 +38,8 @@ bool span_starts_with(struct span text, struct span prefix);
 char *span_dup(struct span text);
 /* True if the bytes are valid UTF-8 (no overlong forms, no surrogates, up to U+10FFFF). */
 bool span_is_utf8(struct span text);
-/* True if the bytes could be a header value: no CR, LF, NUL or other control character (tab is refused too). */
+/* True if the bytes could be a header value: no CR, LF, NUL or other control character (tab is refused too).
+ */
 bool span_is_header_safe(struct span text);
 /* Parses decimal digits only (no sign, no space); false on anything else or on overflow. */
 bool span_to_u64(struct span text, uint64_t *value);
@@ -71,7 +73,8 @@ static inline int buffer_append_span(struct buffer *buffer, struct span span)
 int buffer_append_char(struct buffer *buffer, char c);
 /* Appends formatted text, without a NUL. */
 int buffer_printf(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Appends `text` as a JSON string with its quotes; invalid UTF-8 becomes U+FFFD, so that the result always is JSON. */
+/* Appends `text` as a JSON string with its quotes; invalid UTF-8 becomes U+FFFD, so that the result always is
+ * JSON. */
 int buffer_append_json_string(struct buffer *buffer, struct span text);
 /* Drops the first `length` bytes (moves the rest down). */
 void buffer_consume(struct buffer *buffer, size_t length);

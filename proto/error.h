@@ -36,7 +36,8 @@ const char *error_text(int error);
 /* Whether the same call may succeed later. */
 bool error_can_retry(int error);
 
-/* Exit statuses (sysexits): the supervisor parks a process that ends with EXIT_CONFIG and restarts any other. */
+/* Exit statuses (sysexits): the supervisor parks a process that ends with EXIT_CONFIG and restarts any other.
+ */
 enum { EXIT_OK = 0, EXIT_SYSTEM = 71, EXIT_CONFIG = 78 };
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* secret - bytes that must not be seen: passwords, tokens, keys. Wiped on free, never formatted.
  *
- * Embedded: all zero is the empty secret. Memory is libsodium's guarded only where it pays: these are plain heap
- * blocks that are wiped (sodium_memzero) before they are freed or replaced. */
+ * Embedded: all zero is the empty secret. Memory is libsodium's guarded only where it pays: these are plain
+ * heap blocks that are wiped (sodium_memzero) before they are freed or replaced. */
 #ifndef PROTO_SECRET_H
 #define PROTO_SECRET_H
 

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* service - the skeleton of every daemon: its loop, signals, readiness, heartbeat, end of turn and drain.
+ *
+ * Supervision contract (deploy/supervisor is the other end). If the environment has SUPERVISOR_FD, that
+ * descriptor is a stream socket to the supervisor. The child writes lines: `ready\n` once it can serve, then
+ * every second `alive <key>=<integer> …\n` from its loop (so a loop that hangs falls silent), and
+ * `draining\n` when it drains. It reads nothing; end of file means the supervisor is gone: the child drains
+ * as on SIGTERM. Listening sockets are inherited in the systemd manner: LISTEN_FDS=N descriptors from 3 on,
+ * LISTEN_FDNAMES their names, colon separated
+ * (`http`, `ops`). Exit status: 0 after a drain, 78 do not restart me, anything else restart me.
+ * SIGTERM and SIGINT drain; a second one, or the drain's time limit, stops at once. SIGPIPE is ignored.
+ *
+ * Turn order: timers and sockets → end-of-turn work (links send their trains, deferred frees run) → sleep. */
+#ifndef PROTO_SERVICE_H
+#define PROTO_SERVICE_H
+
+#include "proto/settings.h"
+
+#include <uv.h>
+
+struct service;
+
+/* Creates loop and signals, starts the log. `role` borrows (a literal); `instance` tells replicas apart.
+ * Borrows settings for its life. Returns owned, NULL on failure (logged). */
+struct service *service_new(const char *role, int instance, const struct settings *settings);
+/* Closes what is left on the loop. Everything made on the service must be freed before. NULL-safe. */
+void service_free(struct service **service);
+
+uv_loop_t *service_loop(struct service *service);
+const struct settings *service_settings(const struct service *service);
+const char *service_role(const struct service *service);
+const char *service_name(const struct service *service); /* role-instance */
+int service_instance(const struct service *service);
+int64_t service_started_wall_ms(const struct service *service);
+
+/* An inherited listening descriptor by name, or -1. The caller owns it once returned. */
+int service_listen_fd(struct service *service, const char *name);
+/* The inherited one, or else a new listening TCP socket on host:port (SO_REUSEADDR; IPv4, IPv6 or a name).
+ * -1 on failure (logged). Caller owns. */
+int service_listen(struct service *service, const char *name, const char *host, int64_t port);
+
+/* Tells the supervisor, logs `ready`, starts the heartbeat. Call once, when requests can be served. */
+void service_ready(struct service *service);
+/* Called once when a drain begins. Whoever holds the drain up calls service_hold for each reason and
+ * service_release when it is over; the loop stops once nothing is held. Register before service_run. */
+void service_on_drain(struct service *service, void (*begin)(void *context), void *context);
+void service_hold(struct service *service);
+void service_release(struct service *service);
+bool service_draining(const struct service *service);
+/* Begins the drain, as SIGTERM does. Idempotent. */
+void service_drain(struct service *service);
+/* Runs until a drain is over. Returns the exit status. */
+int service_run(struct service *service);
+
+/* Runs `work(context)` at the end of this turn, in order of calls, once; then forgets it. For freeing objects
+ * outside their own callbacks. Aborts when out of memory (a deferred free must not be lost). */
+void service_defer(struct service *service, void (*work)(void *context), void *context);
+/* Registers work to run at the end of every turn, before the loop sleeps. Returns a handle for _remove (NULL
+ * when out of memory). `work` returns true if it has more to do at once: then the loop does not sleep. */
+struct turn_hook;
+struct turn_hook *service_at_turn_end(struct service *service, bool (*work)(void *context), void *context);
+void service_remove_hook(struct service *service, struct turn_hook **hook);
+
+/* A number to report with each heartbeat and to statsd, e.g. streams in flight. `read` is called on the loop
+ * once a second. `key` borrows (a literal). At most 16. */
+void service_report_gauge(struct service *service, const char *key, int64_t (*read)(void *context),
+                          void *context);
+/* The latest measured delay of the loop: how late a timer of the heartbeat fired, ms. */
+int64_t service_loop_lag_ms(const struct service *service);
+
+#endif
