@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/settings.h"
+#include "proto/error.h"
+#include "proto/log.h"
+#include "proto/settings_table.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SETTINGS_FILE_MAX_BYTES = 1 << 20, SECRET_MAX_BYTES = 4096 };
+
+static void *field_of(struct settings *settings, const struct setting *row)
+{
+    return (char *)settings + row->offset;
+}
+
+static int replace_text(char **field, struct span value)
+{
+    char *copy = span_dup(value);
+    if (!copy)
+        return ERR_NOMEM;
+    free(*field);
+    *field = copy;
+    return 0;
+}
+
+static int set_number(int64_t *field, const struct setting *row, struct span value, const char **reason)
+{
+    uint64_t number;
+    *reason = "is not a whole number within its bounds";
+    if (!span_to_u64(value, &number) || number > INT64_MAX || (int64_t)number < row->min ||
+        (int64_t)number > row->max)
+        return ERR_INVALID;
+    *field = (int64_t)number;
+    return 0;
+}
+
+static int set_flag(bool *field, struct span value, const char **reason)
+{
+    static const char *const words[] = {"false", "true", "0", "1", "no", "yes", "off", "on"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (span_equals_ignoring_case(value, span_str(words[i]))) {
+            *field = i % 2 == 1;
+            return 0;
+        }
+    *reason = "is neither true nor false";
+    return ERR_INVALID;
+}
+
+static bool is_choice(const char *choices, struct span value)
+{
+    while (*choices) {
+        size_t length = strcspn(choices, "|");
+        if (span_equals(span_of(choices, length), value))
+            return true;
+        choices += length + (choices[length] == '|');
+    }
+    return false;
+}
+
+static int set_value(struct settings *settings, const struct setting *row, struct span value,
+                     const char **reason)
+{
+    void *field = field_of(settings, row);
+    *reason = "holds a control character";
+    if (!span_is_header_safe(value))
+        return ERR_INVALID;
+    switch (row->kind) {
+    case SETTING_TEXT:
+        return replace_text(field, value);
+    case SETTING_SECRET:
+        *reason = "is too long";
+        return value.length > SECRET_MAX_BYTES ? ERR_INVALID : secret_set(field, value);
+    case SETTING_NUMBER:
+        return set_number(field, row, value, reason);
+    case SETTING_FLAG:
+        return set_flag(field, value, reason);
+    case SETTING_CHOICE:
+        *reason = "is none of the choices";
+        return is_choice(row->choices, value) ? replace_text(field, value) : ERR_INVALID;
+    }
+    return ERR_INVALID;
+}
+
+/* Reads a whole small file; returns owned bytes in `text`. ERR_NOT_FOUND, ERR_IO, ERR_TOO_LARGE, ERR_NOMEM.
+ */
+static int read_file(const char *path, struct buffer *text)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+    int error = 0;
+    for (;;) {
+        error = buffer_reserve(text, 4096);
+        if (error < 0)
+            break;
+        ssize_t count = read(fd, text->data + text->length, 4096);
+        if (count <= 0) {
+            error = count < 0 ? ERR_IO : 0;
+            break;
+        }
+        text->length += (size_t)count;
+        if (text->length > SETTINGS_FILE_MAX_BYTES) {
+            error = ERR_TOO_LARGE;
+            break;
+        }
+    }
+    close(fd);
+    return error;
+}
+
+static int set_from_file(struct settings *settings, const struct setting *row, struct span path,
+                         const char **reason)
+{
+    struct buffer text;
+    buffer_init(&text);
+    char *name = span_dup(path);
+    int error = name ? read_file(name, &text) : ERR_NOMEM;
+    *reason = "names a file that cannot be read";
+    if (error == 0) {
+        struct span value = buffer_span(&text);
+        while (value.length > 0 &&
+               (value.data[value.length - 1] == '\n' || value.data[value.length - 1] == '\r'))
+            value.length--;
+        error = set_value(settings, row, value, reason);
+    } else if (error != ERR_NOMEM) {
+        error = ERR_INVALID;
+    }
+    buffer_fini_secret(&text);
+    free(name);
+    return error;
+}
+
+int settings_set(struct settings *settings, struct span name, struct span value, const char **reason)
+{
+    bool is_file;
+    const struct setting *row = setting_find(name, &is_file);
+    *reason = "is not a setting";
+    if (!row)
+        return ERR_NOT_FOUND;
+    return is_file ? set_from_file(settings, row, value, reason) : set_value(settings, row, value, reason);
+}
+
+static int set_defaults(struct settings *settings)
+{
+    for (size_t i = 0; i < setting_row_count; i++) {
+        const char *reason;
+        const struct setting *row = &setting_rows[i];
+        if (row->kind == SETTING_SECRET)
+            continue;
+        int error = set_value(settings, row, span_str(row->default_text), &reason);
+        if (error < 0)
+            return error;
+    }
+    return 0;
+}
+
+/* Logs the name of what is wrong; the value may be a secret and is never shown. */
+static int set_or_log(struct settings *settings, struct span name, struct span value, const char *source)
+{
+    const char *reason;
+    int error = settings_set(settings, name, value, &reason);
+    if (error < 0)
+        log_error(NULL, "bad_setting", LOG_SPAN("name", name), LOG_STR("source", source),
+                  LOG_STR("problem", error == ERR_NOMEM ? error_text(error) : reason));
+    return error == ERR_NOMEM ? ERR_NOMEM : error < 0 ? ERR_CONFIG : 0;
+}
+
+struct dotenv_context {
+    struct settings *settings;
+    const char *path;
+};
+
+static int set_from_dotenv(void *context, struct span name, struct span value)
+{
+    struct dotenv_context *dotenv = context;
+    if (!span_starts_with(name, SPAN(SETTINGS_PREFIX)))
+        return 0; /* the file may serve other programs too */
+    return set_or_log(dotenv->settings, name, value, dotenv->path);
+}
+
+static int load_dotenv(struct settings *settings, const char *path)
+{
+    struct buffer text;
+    int line_number = 0;
+    buffer_init(&text);
+    int error = read_file(path, &text);
+    if (error == ERR_NOT_FOUND) {
+        error = 0;
+    } else if (error < 0) {
+        log_error(NULL, "bad_settings_file", LOG_STR("path", path), LOG_STR("problem", error_text(error)));
+        error = ERR_CONFIG;
+    } else {
+        struct dotenv_context context = {settings, path};
+        error = settings_parse_dotenv(buffer_span(&text), set_from_dotenv, &context, &line_number);
+        if (error == ERR_INVALID) {
+            log_error(NULL, "bad_settings_file", LOG_STR("path", path), LOG_INT("line", line_number),
+                      LOG_STR("problem", "is not NAME=VALUE"));
+            error = ERR_CONFIG;
+        }
+    }
+    buffer_fini_secret(&text);
+    return error;
+}
+
+static int load_environment(struct settings *settings, char *const *environment)
+{
+    for (; *environment; environment++) {
+        const char *equals = strchr(*environment, '=');
+        if (!equals || strncmp(*environment, SETTINGS_PREFIX, strlen(SETTINGS_PREFIX)) != 0)
+            continue;
+        int error = set_or_log(settings, span_of(*environment, (size_t)(equals - *environment)),
+                               span_str(equals + 1), "environment");
+        if (error < 0)
+            return error;
+    }
+    return 0;
+}
+
+static int set_formatted(char **field, struct buffer *text)
+{
+    int error = **field ? 0 : replace_text(field, buffer_span(text));
+    buffer_clear(text);
+    return error;
+}
+
+static int compute_run_dir(struct settings *settings, struct buffer *text)
+{
+    const char *xdg = getenv("XDG_RUNTIME_DIR");
+    int error = xdg && *xdg ? buffer_printf(text, "%s/codebuddy2api", xdg)
+                            : buffer_printf(text, "/tmp/codebuddy2api-%u", (unsigned)getuid());
+    return error < 0 ? error : set_formatted(&settings->run_dir, text);
+}
+
+/* deploy/sites beside the build directory: <root>/build[/preset]/bin/<program>. The first that exists, else
+ * empty. */
+static int compute_sites_dir(struct settings *settings, struct buffer *text)
+{
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    int error = 0;
+    if (length < 0 || *settings->sites_dir)
+        return 0;
+    path[length] = '\0';
+    for (int levels = 0; levels < 5 && error == 0 && !*settings->sites_dir; levels++) {
+        char *slash = strrchr(path, '/');
+        if (!slash)
+            break;
+        *slash = '\0';
+        error = buffer_printf(text, "%s/deploy/sites", path);
+        if (error == 0)
+            error = buffer_append_char(text, '\0');
+        if (error == 0 && access(text->data, R_OK) == 0)
+            error = replace_text(&settings->sites_dir, span_str(text->data));
+        buffer_clear(text);
+    }
+    return error;
+}
+
+static int compute_gateway_endpoints(struct settings *settings, struct buffer *text)
+{
+    int error = 0;
+    for (int64_t i = 0; error == 0 && i < settings->gateways; i++)
+        error = buffer_printf(text, "%sipc://%s/gateway-%d.sock", i ? "," : "", settings->run_dir, (int)i);
+    return error < 0 ? error : set_formatted(&settings->gateway_endpoints, text);
+}
+
+static int compute_link(struct settings *settings, struct buffer *text, const char *name, char **bind,
+                        char **endpoint)
+{
+    int error = buffer_printf(text, "ipc://%s/%s.sock", settings->run_dir, name);
+    if (error == 0)
+        error = set_formatted(bind, text);
+    if (error == 0)
+        error = buffer_printf(text, "ipc://%s/%s.sock", settings->run_dir, name);
+    return error < 0 ? error : set_formatted(endpoint, text);
+}
+
+static int compute_empty_ones(struct settings *settings)
+{
+    struct buffer text;
+    buffer_init(&text);
+    int error = compute_run_dir(settings, &text);
+    if (error == 0)
+        error = compute_sites_dir(settings, &text);
+    if (error == 0)
+        error = compute_gateway_endpoints(settings, &text);
+    if (error == 0)
+        error = compute_link(settings, &text, "credd", &settings->credd_bind, &settings->credd_endpoint);
+    if (error == 0)
+        error = compute_link(settings, &text, "statsd", &settings->statsd_bind, &settings->statsd_endpoint);
+    if (settings->workers == 0) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        settings->workers = cores < 1 ? 1 : cores > 256 ? 256 : cores;
+    }
+    buffer_fini(&text);
+    return error;
+}
+
+int settings_load(struct settings *settings, char *const *environment, const char *dotenv_path)
+{
+    const char *reason = NULL;
+    *settings = (struct settings){0};
+    int error = set_defaults(settings);
+    if (error == 0)
+        error = load_dotenv(settings, dotenv_path);
+    if (error == 0)
+        error = load_environment(settings, environment);
+    if (error == 0)
+        error = compute_empty_ones(settings);
+    if (error == 0) {
+        error = settings_check(settings, &reason);
+        if (error < 0)
+            log_error(NULL, "bad_settings", LOG_STR("problem", reason));
+    } else if (error == ERR_NOMEM) {
+        log_error(NULL, "bad_settings", LOG_STR("problem", error_text(error)));
+    }
+    return error;
+}
+
+void settings_fini(struct settings *settings)
+{
+    for (size_t i = 0; i < setting_row_count; i++) {
+        const struct setting *row = &setting_rows[i];
+        char **text = field_of(settings, row);
+        if (row->kind == SETTING_SECRET) {
+            secret_fini(field_of(settings, row));
+        } else if (row->kind == SETTING_TEXT || row->kind == SETTING_CHOICE) {
+            free(*text);
+            *text = NULL;
+        }
+    }
+}
