@@ -32,8 +32,8 @@ char *span_dup(struct span text)
     return copy;
 }
 
-/* Length of the UTF-8 sequence at `at`, 0 if it is not one. Table 3-7 of the Unicode standard. */
-static size_t utf8_sequence_length(const unsigned char *at, size_t left)
+/* Table 3-7 of the Unicode standard. */
+size_t utf8_sequence_length(const unsigned char *at, size_t left)
 {
     unsigned char lead = at[0];
     if (lead < 0x80)

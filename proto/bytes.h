@@ -38,6 +38,9 @@ bool span_starts_with(struct span text, struct span prefix);
 char *span_dup(struct span text);
 /* True if the bytes are valid UTF-8 (no overlong forms, no surrogates, up to U+10FFFF). */
 bool span_is_utf8(struct span text);
+/* Length of the valid UTF-8 sequence at `at`, 1 to 4; 0 if the `left` bytes there (at least one) do not begin
+ * with one. */
+size_t utf8_sequence_length(const unsigned char *at, size_t left);
 /* True if the bytes could be a header value: no CR, LF, NUL or other control character (tab is refused too).
  */
 bool span_is_header_safe(struct span text);

@@ -21,12 +21,20 @@
 
 enum { JSON_DEPTH_MAX = 512 };
 
-enum json_type { JSON_OBJECT, JSON_ARRAY, JSON_STRING, JSON_NUMBER, JSON_TRUE, JSON_FALSE, JSON_NULL };
+enum json_kind {
+    JSON_KIND_OBJECT,
+    JSON_KIND_ARRAY,
+    JSON_KIND_STRING,
+    JSON_KIND_NUMBER,
+    JSON_KIND_TRUE,
+    JSON_KIND_FALSE,
+    JSON_KIND_NULL
+};
 
 struct json_token {
     size_t start, end; /* [start, end) of the token; a string's include its quotes */
     unsigned depth; /* containers around it: the root value has 0; a container's two brackets have the same */
-    enum json_type type; /* of a bracket: JSON_OBJECT or JSON_ARRAY */
+    enum json_kind kind; /* of a bracket: JSON_KIND_OBJECT or JSON_KIND_ARRAY */
     bool is_end;         /* a closing bracket */
     bool is_key;         /* a string that names a member */
     bool has_escapes;    /* a string with a backslash */

@@ -18,7 +18,7 @@ struct json_node {
     uint32_t start, length;         /* of the value, with quotes or brackets */
     uint32_t key_start, key_length; /* of the member's name without quotes, raw; an element's are 0 */
     uint32_t first_child, next;     /* JSON_NONE: no children, no next sibling */
-    uint8_t type;                   /* enum json_type */
+    uint8_t kind;                   /* enum json_kind */
     bool has_escapes;               /* a string with a backslash */
     bool key_has_escapes;
 };
@@ -27,11 +27,12 @@ struct json_tree {
     struct span text;
     struct json_node *nodes; /* [0] is a null, so that a lookup in JSON_NONE finds JSON_NONE */
     uint32_t count, capacity, limit;
-    bool has_bad_utf8;  /* some string of the text is not UTF-8 */
-    const char *reason; /* after ERR_INVALID: why; static */
+    bool has_bad_utf8;         /* some string of the text is not UTF-8 */
+    const char *reason;        /* after ERR_INVALID: why; static */
+    struct json_node empty[2]; /* what nodes points to before there are any; so a tree must not be copied */
 };
 
-/* At most `node_limit_count` nodes (28 bytes each) are ever held. */
+/* At most `node_limit_count` nodes (28 bytes each, at least 2) are ever held. */
 void json_tree_init(struct json_tree *tree, uint32_t node_limit_count);
 void json_tree_fini(struct json_tree *tree);
 /* Parses `text` (borrowed). 0; ERR_INVALID: not exactly one JSON value; ERR_TOO_LARGE: too many nodes or over
@@ -44,14 +45,14 @@ static inline const struct json_node *json_node_at(const struct json_tree *tree,
 {
     return &tree->nodes[node];
 }
-static inline enum json_type json_node_type(const struct json_tree *tree, uint32_t node)
+static inline enum json_kind json_node_kind(const struct json_tree *tree, uint32_t node)
 {
-    return (enum json_type)tree->nodes[node].type;
+    return (enum json_kind)tree->nodes[node].kind;
 }
 /* True if the node is missing or null: JSON's two ways to say nothing. */
 static inline bool json_node_is_null(const struct json_tree *tree, uint32_t node)
 {
-    return tree->nodes[node].type == JSON_NULL;
+    return tree->nodes[node].kind == JSON_KIND_NULL;
 }
 /* First member or element; JSON_NONE for an empty container or no container. Go on with json_node_next. */
 static inline uint32_t json_node_first(const struct json_tree *tree, uint32_t node)
@@ -76,7 +77,7 @@ static inline struct span json_node_key(const struct json_tree *tree, uint32_t n
 static inline struct span json_node_raw(const struct json_tree *tree, uint32_t node)
 {
     const struct json_node *at = &tree->nodes[node];
-    if (at->type != JSON_STRING)
+    if (at->kind != JSON_KIND_STRING)
         return (struct span){0};
     return span_of(tree->text.data + at->start + 1, at->length - 2);
 }

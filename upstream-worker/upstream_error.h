@@ -41,7 +41,7 @@ struct upstream_verdict {
     enum failure failure;        /* what the client is told if nothing more can be tried */
     enum upstream_action action; /* what to try first */
     enum outcome outcome;        /* what to report to credd about the credential */
-    int64_t cool_s; /* with OUTCOME_RATE_LIMITED: for how long, 1 to UPSTREAM_COOLDOWN_MAX_S; else 0 */
+    int64_t retry_after_s; /* with OUTCOME_RATE_LIMITED: for how long, 1 to UPSTREAM_COOLDOWN_MAX_S; else 0 */
     bool shows_upstream_text; /* the upstream's message, type and code may be shown: not those of a 401 or
                                  403, which speak of our credential */
 };
