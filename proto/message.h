@@ -17,14 +17,16 @@
 
 #include "proto/bytes.h"
 
+#include <stdio.h>
+
 enum {
     WIRE_VERSION = 1,
     FRAME_HEADER_BYTES = 16,
-    MESSAGE_MAX_BYTES = 1 << 20,   /* payload of any one frame; larger things travel in pieces */
-    BODY_PIECE_BYTES = 256 << 10,  /* a request body travels in pieces of at most this */
-    WINDOW_BYTES = 256 << 10,      /* DATA a worker may have unacknowledged per request (design.md, 6) */
-    DATA_MAX_BYTES = WINDOW_BYTES, /* so one DATA never exceeds the window */
-    FIRST_BODY_BYTES = 64 << 10    /* of the body, what REQUEST itself may carry */
+    MESSAGE_MAX_BYTES = (1 << 20) + 64, /* payload of any one frame; larger things travel in pieces */
+    BODY_PIECE_BYTES = 256 << 10,       /* a request body travels in pieces of at most this */
+    WINDOW_BYTES = 256 << 10,           /* DATA a worker may have unacknowledged per request (design.md, 6) */
+    DATA_MAX_BYTES = WINDOW_BYTES,      /* so one DATA never exceeds the window */
+    FIRST_BODY_BYTES = 64 << 10         /* of the body, what REQUEST itself may carry */
 };
 
 /* What each message is for, and what its loss means, is said beside it; `M(ID, name, value, direction, loss)`
@@ -138,8 +140,8 @@ enum {
 
 #define MESSAGE_LIST(M)                                                                                      \
     M(HELLO, hello, 1, "both ways, every link", "the link stays down; sent again on reconnect")              \
-    M(PING, ping, 2, "bound side to connected side", "counts as silence; 3 s of it and the peer is down")    \
-    M(PONG, pong, 3, "connected side to bound side", "as PING")                                              \
+    M(PING, ping, 2, "both ways", "counts as silence; 3 s of it and the peer is down")                       \
+    M(PONG, pong, 3, "both ways", "as PING")                                                                 \
     M(RESET, reset, 4, "bound side to connected side", "the stranger is told again at its next frame")       \
     M(UNKNOWN, unknown, 5, "to the sender of a frame not understood", "nothing: it is counted")              \
     M(REQUEST, request, 16, "gateway to worker", "worker is down: moved to another")                         \
@@ -213,7 +215,6 @@ int message_decode(const struct frame *frame, void *message);
  * ERR_VERSION, ERR_TOO_LARGE; ERR_UNKNOWN_TYPE (the frame is skipped, frame->type holds the raw value). */
 int train_next(struct span *train, struct frame *frame);
 /* Prints the table of proto/README.md. */
-struct _IO_FILE;
-void message_print_table(struct _IO_FILE *out);
+void message_print_table(FILE *out);
 
 #endif

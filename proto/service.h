@@ -65,6 +65,9 @@ void service_remove_hook(struct service *service, struct turn_hook **hook);
  * once a second. `key` borrows (a literal). At most 16. */
 void service_report_gauge(struct service *service, const char *key, int64_t (*read)(void *context),
                           void *context);
+/* Calls `each` for every reported gauge with its present value. */
+void service_each_gauge(const struct service *service,
+                        void (*each)(void *context, const char *key, int64_t value), void *context);
 /* The latest measured delay of the loop: how late a timer of the heartbeat fired, ms. */
 int64_t service_loop_lag_ms(const struct service *service);
 

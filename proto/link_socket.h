@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* link_socket - one ZeroMQ socket on the loop: its messages, and what its monitor says of its connections.
+ * Internal to link.
+ *
+ * Order that matters: the monitor is read after each receive and before the message is handed on, so that a
+ * connection's end is known before a later connection that got the same descriptor speaks (ZMQ_SRCFD).
+ * ZeroMQ's descriptor is edge-triggered: whoever sends must call link_socket_pump before the loop sleeps. */
+#ifndef PROTO_LINK_SOCKET_H
+#define PROTO_LINK_SOCKET_H
+
+#include "proto/service.h"
+
+#include <zmq.h>
+
+struct link_socket;
+
+enum { ROUTING_ID_MAX_BYTES = 16 };
+
+struct link_socket_handlers {
+    /* A whole message. `routing_id` is empty on the connected side. `fd` is its connection's, -1 if unknown.
+     */
+    void (*message)(void *owner, struct span routing_id, int fd, struct span train);
+    void (*connected)(void *owner);            /* connected side: the handshake is over */
+    void (*disconnected)(void *owner, int fd); /* either side */
+};
+
+/* `bound`: ROUTER and bind, else DEALER and connect. CURVE as the settings say, for tcp endpoints. Borrows
+ * handlers and owner. Returns owned, NULL on failure (logged). */
+struct link_socket *link_socket_open(struct service *service, const char *endpoint, bool bound,
+                                     const struct link_socket_handlers *handlers, void *owner);
+/* Stops callbacks now; the memory goes when the loop has closed the handles. */
+void link_socket_close(struct link_socket **socket);
+/* Sends a train: takes the bytes of `train` when large (then leaves it empty), else copies them and clears
+ * it. `routing_id` empty on the connected side. 0, or ERR_PEER_GONE when ZeroMQ cannot queue it. */
+int link_socket_send(struct link_socket *socket, struct span routing_id, struct buffer *train);
+/* Receives up to a cap. True if there may be more. */
+bool link_socket_pump(struct link_socket *socket);
+
+#endif

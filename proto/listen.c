@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/listen.h"
+#include "proto/bytes.h"
+#include "proto/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    LISTEN_BACKLOG = 4096
+}; /* clients that wait while a gateway restarts; the kernel caps it at somaxconn */
+
+void listen_set_cloexec(int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+    if (flags >= 0)
+        fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+}
+
+static bool meant_for_us(void)
+{
+    const char *text = getenv("LISTEN_PID");
+    uint64_t pid;
+    return !text || (span_to_u64(span_str(text), &pid) && pid == (uint64_t)getpid());
+}
+
+void listen_set_inherit(struct listen_set *set)
+{
+    const char *count_text = getenv("LISTEN_FDS");
+    const char *names = getenv("LISTEN_FDNAMES");
+    uint64_t count = 0;
+    *set = (struct listen_set){0};
+    if (!count_text || !meant_for_us() || !span_to_u64(span_str(count_text), &count))
+        return;
+    set->count = count < LISTEN_MAX ? (int)count : LISTEN_MAX;
+    for (int i = 0; i < set->count; i++) {
+        size_t length = names ? strcspn(names, ":") : 0;
+        set->fds[i] = LISTEN_FIRST_FD + i;
+        snprintf(set->names[i], LISTEN_NAME_BYTES, "%.*s", (int)(length < LISTEN_NAME_BYTES ? length : 0),
+                 names ? names : "");
+        listen_set_cloexec(set->fds[i]);
+        fcntl(set->fds[i], F_SETFL, fcntl(set->fds[i], F_GETFL) | O_NONBLOCK);
+        if (names)
+            names += length + (names[length] == ':');
+    }
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+    unsetenv("LISTEN_PID");
+}
+
+int listen_set_take(struct listen_set *set, const char *name)
+{
+    for (int i = 0; i < set->count; i++)
+        if (set->fds[i] >= 0 && strcmp(set->names[i], name) == 0) {
+            int fd = set->fds[i];
+            set->fds[i] = -1;
+            return fd;
+        }
+    return -1;
+}
+
+void listen_set_close(struct listen_set *set)
+{
+    for (int i = 0; i < set->count; i++)
+        if (set->fds[i] >= 0)
+            close(set->fds[i]);
+    set->count = 0;
+}
+
+static int listen_on(const struct addrinfo *address)
+{
+    static const int on = 1;
+    int fd =
+        socket(address->ai_family, address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address->ai_protocol);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0)
+        return fd;
+    int reason = errno;
+    close(fd);
+    errno = reason;
+    return -1;
+}
+
+int listen_open(const char *host, int64_t port)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *addresses = NULL;
+    char service[16];
+    snprintf(service, sizeof service, "%d", (int)port);
+    int resolve_error = getaddrinfo(host, service, &hints, &addresses);
+    if (resolve_error != 0) {
+        log_error(NULL, "cannot_listen", LOG_STR("host", host), LOG_INT("port", port),
+                  LOG_STR("problem", gai_strerror(resolve_error)));
+        return -1;
+    }
+    int fd = -1;
+    for (const struct addrinfo *address = addresses; fd < 0 && address; address = address->ai_next)
+        fd = listen_on(address);
+    if (fd < 0)
+        log_error(NULL, "cannot_listen", LOG_STR("host", host), LOG_INT("port", port),
+                  LOG_STR("problem", strerror(errno)));
+    freeaddrinfo(addresses);
+    return fd;
+}
+
+int listen_port(int fd)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+        return -1;
+    if (address.ss_family == AF_INET6)
+        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+    return ntohs(((struct sockaddr_in *)&address)->sin_port);
+}

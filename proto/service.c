@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/service.h"
+#include "proto/clock.h"
+#include "proto/error.h"
+#include "proto/listen.h"
+#include "proto/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utlist.h>
+
+enum { HEARTBEAT_MS = 1000, MAX_GAUGES = 16, MAX_DRAIN_CALLBACKS = 8 };
+
+struct deferred {
+    void (*work)(void *context);
+    void *context;
+    struct deferred *next;
+};
+
+struct turn_hook {
+    bool (*work)(void *context);
+    void *context;
+    bool removed; /* freed by the next end of turn: it may be running now */
+    struct turn_hook *prev, *next;
+};
+
+struct gauge {
+    const char *key;
+    int64_t (*read)(void *context);
+    void *context;
+};
+
+struct drain_callback {
+    void (*begin)(void *context);
+    void *context;
+};
+
+struct service {
+    const char *role;
+    char name[64];
+    int instance;
+    const struct settings *settings;
+    int64_t started_wall_ms;
+
+    uv_loop_t loop;
+    uv_signal_t on_term, on_int;
+    uv_timer_t heartbeat, drain_limit;
+    uv_prepare_t turn_end;
+    uv_idle_t no_sleep; /* active while a hook has more to do */
+    uv_poll_t supervisor;
+    int supervisor_fd; /* -1: nobody watches us */
+
+    struct listen_set inherited;
+    struct turn_hook *hooks;
+    struct deferred *deferred_first, **deferred_last;
+    struct gauge gauges[MAX_GAUGES];
+    size_t gauge_count;
+    struct drain_callback drain_callbacks[MAX_DRAIN_CALLBACKS];
+    size_t drain_callback_count;
+
+    int64_t heartbeat_due_ms, loop_lag_ms;
+    unsigned holds;
+    bool is_ready, draining, stopped;
+};
+
+/* ---- the supervisor's descriptor ---- */
+
+static void supervisor_say(struct service *service, struct span line)
+{
+    if (service->supervisor_fd < 0)
+        return;
+    /* A line that does not fit into an empty socket buffer cannot happen; one lost to a full one counts as
+     * silence. */
+    ssize_t sent = send(service->supervisor_fd, line.data, line.length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)sent;
+}
+
+static void supervisor_on_event(uv_poll_t *poll, int status, int events)
+{
+    struct service *service = poll->data;
+    char scratch[64];
+    (void)events;
+    ssize_t count = status < 0 ? 0 : recv(service->supervisor_fd, scratch, sizeof scratch, MSG_DONTWAIT);
+    if (count != 0)
+        return; /* it says nothing that we read */
+    uv_poll_stop(poll);
+    log_warning(NULL, "supervisor_gone", LOG_STR("action", "drain"));
+    service_drain(service);
+}
+
+static void supervisor_attach(struct service *service)
+{
+    const char *text = getenv("SUPERVISOR_FD");
+    uint64_t fd;
+    service->supervisor_fd = -1;
+    if (!text || !span_to_u64(span_str(text), &fd) || fd > INT32_MAX)
+        return;
+    service->supervisor_fd = (int)fd;
+    unsetenv("SUPERVISOR_FD");
+    listen_set_cloexec(service->supervisor_fd);
+    if (uv_poll_init(&service->loop, &service->supervisor, service->supervisor_fd) < 0) {
+        service->supervisor_fd = -1;
+        return;
+    }
+    service->supervisor.data = service;
+    uv_poll_start(&service->supervisor, UV_READABLE | UV_DISCONNECT, supervisor_on_event);
+    uv_unref((uv_handle_t *)&service->supervisor);
+}
+
+/* ---- heartbeat ---- */
+
+static void heartbeat_send(struct service *service)
+{
+    struct buffer line;
+    buffer_init(&line);
+    int error = buffer_printf(&line, "alive lag_ms=%" PRId64, service->loop_lag_ms);
+    for (size_t i = 0; error == 0 && i < service->gauge_count; i++)
+        error = buffer_printf(&line, " %s=%" PRId64, service->gauges[i].key,
+                              service->gauges[i].read(service->gauges[i].context));
+    if (error == 0)
+        error = buffer_append_char(&line, '\n');
+    if (error == 0)
+        supervisor_say(service, buffer_span(&line));
+    buffer_fini(&line);
+}
+
+static void heartbeat_tick(uv_timer_t *timer)
+{
+    struct service *service = timer->data;
+    int64_t now_ms = clock_now_ms();
+    service->loop_lag_ms = now_ms > service->heartbeat_due_ms ? now_ms - service->heartbeat_due_ms : 0;
+    service->heartbeat_due_ms = now_ms + HEARTBEAT_MS;
+    heartbeat_send(service);
+}
+
+/* ---- end of turn ---- */
+
+static bool run_hooks(struct service *service)
+{
+    bool more = false;
+    struct turn_hook *hook, *next;
+    DL_FOREACH_SAFE (service->hooks, hook, next) {
+        if (!hook->removed && hook->work(hook->context))
+            more = true;
+    }
+    DL_FOREACH_SAFE (service->hooks, hook, next) {
+        if (hook->removed) {
+            DL_DELETE(service->hooks, hook);
+            free(hook);
+        }
+    }
+    return more;
+}
+
+/* Runs what was deferred before now; what that defers is for the next round. */
+static bool run_deferred(struct service *service)
+{
+    struct deferred *deferred = service->deferred_first;
+    bool any = deferred != NULL;
+    service->deferred_first = NULL;
+    service->deferred_last = &service->deferred_first;
+    while (deferred) {
+        struct deferred *next = deferred->next;
+        deferred->work(deferred->context);
+        free(deferred);
+        deferred = next;
+    }
+    return any;
+}
+
+static void on_no_sleep(uv_idle_t *idle)
+{
+    (void)idle; /* its being active is all */
+}
+
+static void on_turn_end(uv_prepare_t *prepare)
+{
+    struct service *service = prepare->data;
+    bool more;
+    do /* deferred work may send: links flush after it, within the same turn */
+        more = run_hooks(service);
+    while (run_deferred(service));
+    if (service->draining && service->holds == 0 && !service->stopped) {
+        service->stopped = true;
+        uv_stop(&service->loop);
+    }
+    if (more)
+        uv_idle_start(&service->no_sleep, on_no_sleep);
+    else
+        uv_idle_stop(&service->no_sleep);
+}
+
+/* ---- drain ---- */
+
+static void on_drain_limit(uv_timer_t *timer)
+{
+    struct service *service = timer->data;
+    log_warning(NULL, "drain_cut", LOG_INT("holds", service->holds));
+    service->stopped = true;
+    uv_stop(&service->loop);
+}
+
+void service_drain(struct service *service)
+{
+    if (service->draining)
+        return;
+    service->draining = true;
+    log_info(NULL, "draining", LOG_INT("limit_s", service->settings->drain_s));
+    supervisor_say(service, SPAN("draining\n"));
+    uv_timer_start(&service->drain_limit, on_drain_limit, (uint64_t)service->settings->drain_s * 1000, 0);
+    for (size_t i = 0; i < service->drain_callback_count; i++)
+        service->drain_callbacks[i].begin(service->drain_callbacks[i].context);
+}
+
+static void on_stop_signal(uv_signal_t *handle, int number)
+{
+    struct service *service = handle->data;
+    if (service->draining) {
+        log_warning(NULL, "stopping_at_once", LOG_INT("signal", number));
+        service->stopped = true;
+        uv_stop(&service->loop);
+        return;
+    }
+    service_drain(service);
+}
+
+/* ---- life ---- */
+
+static void service_start_handles(struct service *service)
+{
+    uv_loop_t *loop = &service->loop;
+    uv_signal_init(loop, &service->on_term);
+    uv_signal_init(loop, &service->on_int);
+    uv_timer_init(loop, &service->heartbeat);
+    uv_timer_init(loop, &service->drain_limit);
+    uv_prepare_init(loop, &service->turn_end);
+    uv_idle_init(loop, &service->no_sleep);
+    service->on_term.data = service->on_int.data = service;
+    service->heartbeat.data = service->drain_limit.data = service->turn_end.data = service;
+    uv_signal_start(&service->on_term, on_stop_signal, SIGTERM);
+    uv_signal_start(&service->on_int, on_stop_signal, SIGINT);
+    uv_prepare_start(&service->turn_end, on_turn_end);
+}
+
+struct service *service_new(const char *role, int instance, const struct settings *settings)
+{
+    log_init(role, log_level_of(settings->log_level));
+    if (sodium_init() < 0) {
+        log_error(NULL, "no_randomness");
+        return NULL;
+    }
+    struct service *service = calloc(1, sizeof *service);
+    if (!service || uv_loop_init(&service->loop) < 0) {
+        log_error(NULL, "cannot_start", LOG_STR("problem", error_text(ERR_NOMEM)));
+        free(service);
+        return NULL;
+    }
+    service->role = role;
+    service->instance = instance;
+    service->settings = settings;
+    service->started_wall_ms = clock_wall_ms();
+    service->deferred_last = &service->deferred_first;
+    snprintf(service->name, sizeof service->name, "%s-%d", role, instance);
+    signal(SIGPIPE, SIG_IGN);
+    listen_set_inherit(&service->inherited);
+    service_start_handles(service);
+    supervisor_attach(service);
+    return service;
+}
+
+static void close_if_open(uv_handle_t *handle, void *argument)
+{
+    (void)argument;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+void service_free(struct service **service_pointer)
+{
+    struct service *service = *service_pointer;
+    *service_pointer = NULL;
+    if (!service)
+        return;
+    while (run_deferred(service))
+        ;
+    run_hooks(service);
+    uv_prepare_stop(&service->turn_end);
+    uv_walk(&service->loop, close_if_open, NULL);
+    uv_run(&service->loop, UV_RUN_DEFAULT);
+    while (run_deferred(service))
+        ;
+    run_hooks(service); /* frees the removed ones */
+    uv_loop_close(&service->loop);
+    listen_set_close(&service->inherited);
+    if (service->supervisor_fd >= 0)
+        close(service->supervisor_fd);
+    log_info(NULL, "stopped");
+    free(service);
+}
+
+uv_loop_t *service_loop(struct service *service)
+{
+    return &service->loop;
+}
+
+const struct settings *service_settings(const struct service *service)
+{
+    return service->settings;
+}
+
+const char *service_role(const struct service *service)
+{
+    return service->role;
+}
+
+const char *service_name(const struct service *service)
+{
+    return service->name;
+}
+
+int service_instance(const struct service *service)
+{
+    return service->instance;
+}
+
+int64_t service_started_wall_ms(const struct service *service)
+{
+    return service->started_wall_ms;
+}
+
+int service_listen_fd(struct service *service, const char *name)
+{
+    return listen_set_take(&service->inherited, name);
+}
+
+int service_listen(struct service *service, const char *name, const char *host, int64_t port)
+{
+    int fd = service_listen_fd(service, name);
+    return fd >= 0 ? fd : listen_open(host, port);
+}
+
+void service_ready(struct service *service)
+{
+    assert(!service->is_ready);
+    service->is_ready = true;
+    log_info(NULL, "ready", LOG_STR("version", CB_VERSION));
+    supervisor_say(service, SPAN("ready\n"));
+    service->heartbeat_due_ms = clock_now_ms() + HEARTBEAT_MS;
+    uv_update_time(&service->loop);
+    uv_timer_start(&service->heartbeat, heartbeat_tick, HEARTBEAT_MS, HEARTBEAT_MS);
+}
+
+void service_on_drain(struct service *service, void (*begin)(void *context), void *context)
+{
+    assert(service->drain_callback_count < MAX_DRAIN_CALLBACKS);
+    service->drain_callbacks[service->drain_callback_count++] = (struct drain_callback){begin, context};
+}
+
+void service_hold(struct service *service)
+{
+    service->holds++;
+}
+
+void service_release(struct service *service)
+{
+    assert(service->holds > 0);
+    service->holds--;
+}
+
+bool service_draining(const struct service *service)
+{
+    return service->draining;
+}
+
+int service_run(struct service *service)
+{
+    uv_run(&service->loop, UV_RUN_DEFAULT);
+    return EXIT_OK;
+}
+
+void service_defer(struct service *service, void (*work)(void *context), void *context)
+{
+    struct deferred *deferred = malloc(sizeof *deferred);
+    if (!deferred)
+        abort(); /* a free that is forgotten, or done too early, would be worse */
+    *deferred = (struct deferred){work, context, NULL};
+    *service->deferred_last = deferred;
+    service->deferred_last = &deferred->next;
+}
+
+struct turn_hook *service_at_turn_end(struct service *service, bool (*work)(void *context), void *context)
+{
+    struct turn_hook *hook = calloc(1, sizeof *hook);
+    if (!hook)
+        return NULL;
+    hook->work = work;
+    hook->context = context;
+    DL_APPEND(service->hooks, hook);
+    return hook;
+}
+
+void service_remove_hook(struct service *service, struct turn_hook **hook)
+{
+    (void)service;
+    if (*hook)
+        (*hook)->removed = true;
+    *hook = NULL;
+}
+
+void service_report_gauge(struct service *service, const char *key, int64_t (*read)(void *context),
+                          void *context)
+{
+    assert(service->gauge_count < MAX_GAUGES);
+    service->gauges[service->gauge_count++] = (struct gauge){key, read, context};
+}
+
+void service_each_gauge(const struct service *service,
+                        void (*each)(void *context, const char *key, int64_t value), void *context)
+{
+    for (size_t i = 0; i < service->gauge_count; i++)
+        each(context, service->gauges[i].key, service->gauges[i].read(service->gauges[i].context));
+}
+
+int64_t service_loop_lag_ms(const struct service *service)
+{
+    return service->loop_lag_ms;
+}
