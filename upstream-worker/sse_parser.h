@@ -22,17 +22,17 @@
 
 /* Embedded; its members are the parser's own. */
 struct sse_parser {
-    struct span input; /* borrowed; what is left of the bytes fed */
-    size_t lf_offset;  /* of the next LF in input, or its length */
-    bool lf_is_known;
-    struct buffer line;       /* the beginning of a line that a cut separated from its end */
-    struct buffer pending;    /* data lines gathered for an event that is not complete */
-    struct buffer given;      /* the event last given out, if it was not in the input as a whole */
-    struct json_lexer *lexer; /* over pending; only while something is pending */
+    struct span input;       /* borrowed; what is left of the bytes fed */
+    const char *next_lf;     /* in input, NULL if there is none; cached, for streams whose lines end in CR */
+    struct buffer line;      /* the beginning of a line that a cut separated from its end */
+    struct buffer pending;   /* the data lines of an event that is not complete */
+    struct buffer given;     /* the event last given out, if it was pending before */
+    struct json_lexer lexer; /* over pending */
     size_t limit_bytes;
-    uint8_t bom_length;
-    bool swallow_lf; /* the last line ended in CR: an LF belongs to it */
-    bool at_start, is_pending;
+    int error;         /* sticky */
+    bool swallow_lf;   /* the last line ended in CR: an LF belongs to it */
+    bool line_is_done; /* the line buffer holds a whole line, which the event may point into */
+    bool is_pending, is_past_first_line;
 };
 
 /* `limit_bytes`: of one line, and of one event. */
