@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* bytes, secret, failure, error, outcome and log. */
+#include "proto/bytes.h"
+#include "proto/error.h"
+#include "proto/failure.h"
+#include "proto/log.h"
+#include "proto/outcome.h"
+#include "proto/secret.h"
+
+#include <setjmp.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+static void test_utf8(void **state)
+{
+    static const char *const good[] = {"", "plain ascii text", "é", "汉字", "😀 end", "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"\x80",         "\xc0\x80",         "\xe0\x80\x80",
+                                      "\xed\xa0\x80", "\xf4\x90\x80\x80", "12345678\xff",
+                                      "\xe6\xb1",     "\xf5\x80\x80\x80"};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(span_is_utf8(span_str(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(span_is_utf8(span_str(bad[i])));
+}
+
+static void test_numbers(void **state)
+{
+    uint64_t value;
+    (void)state;
+    assert_true(span_to_u64(SPAN("18446744073709551615"), &value));
+    assert_true(value == UINT64_MAX);
+    assert_false(span_to_u64(SPAN("18446744073709551616"), &value));
+    assert_false(span_to_u64(SPAN(""), &value));
+    assert_false(span_to_u64(SPAN("-1"), &value));
+    assert_false(span_to_u64(SPAN("1 "), &value));
+}
+
+static void test_header_safety(void **state)
+{
+    (void)state;
+    assert_true(span_is_header_safe(SPAN("Bearer abc é")));
+    assert_false(span_is_header_safe(SPAN("a\r\nX: y")));
+    assert_false(span_is_header_safe(SPAN("a\0b")));
+    assert_false(span_is_header_safe(SPAN("a\x7f")));
+}
+
+static void test_buffer(void **state)
+{
+    struct buffer buffer = {0};
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(buffer_printf(&buffer, "%d,", i), 0);
+    assert_memory_equal(buffer.data, "0,1,2,", 6);
+    buffer_consume(&buffer, 4);
+    assert_memory_equal(buffer.data, "2,3,", 4);
+    buffer_consume(&buffer, buffer.length);
+    assert_int_equal(buffer.length, 0);
+    assert_int_equal(buffer_reserve(&buffer, SIZE_MAX), ERR_NOMEM);
+    buffer_fini(&buffer);
+}
+
+static void test_json_strings_always_are_json(void **state)
+{
+    struct buffer buffer = {0};
+    (void)state;
+    struct span text = SPAN("q\" b\\ \x01\n\t\xff é 😀 \xe6");
+    assert_int_equal(buffer_append_json_string(&buffer, text), 0);
+    json_t *value = json_loadb(buffer.data, buffer.length, JSON_DECODE_ANY, NULL);
+    assert_string_equal(json_string_value(value), "q\" b\\ \x01\n\t\xEF\xBF\xBD é 😀 \xEF\xBF\xBD");
+    json_decref(value);
+    buffer_fini(&buffer);
+}
+
+static void test_secrets_compare_and_vanish(void **state)
+{
+    struct secret secret = {0};
+    (void)state;
+    assert_int_equal(secret_set(&secret, SPAN("correct horse")), 0);
+    assert_true(secret_equals(&secret, SPAN("correct horse")));
+    assert_false(secret_equals(&secret, SPAN("correct horsf")));
+    assert_false(secret_equals(&secret, SPAN("correct hors")));
+    assert_false(secret_equals(&secret, SPAN("")));
+    secret_fini(&secret);
+    assert_true(secret_is_empty(&secret));
+}
+
+static void test_failures_are_json_errors(void **state)
+{
+    (void)state;
+    for (int i = -1; i <= FAILURE_COUNT; i++) {
+        struct buffer body = {0};
+        assert_int_equal(failure_append_json(&body, (enum failure)i, SPAN(""), SPAN(""), SPAN(""), SPAN("")),
+                         0);
+        json_t *error = json_loadb(body.data, body.length, 0, NULL);
+        const json_t *inner = json_object_get(error, "error");
+        assert_string_equal(json_string_value(json_object_get(inner, "code")), failure_code((enum failure)i));
+        assert_true(json_is_null(json_object_get(inner, "param")));
+        assert_in_range(failure_status((enum failure)i), 400, 504);
+        json_decref(error);
+        buffer_fini(&body);
+    }
+    struct buffer body = {0};
+    failure_append_json(&body, FAILURE_INVALID_REQUEST, SPAN("m\"x"), SPAN("t"), SPAN("c"), SPAN("p"));
+    assert_int_equal(
+        body.length,
+        strlen("{\"error\":{\"message\":\"m\\\"x\",\"type\":\"t\",\"param\":\"p\",\"code\":\"c\"}}"));
+    buffer_fini(&body);
+    assert_string_equal(failure_message(FAILURE_INVALID_API_KEY), "Invalid password or API key.");
+}
+
+static void test_words(void **state)
+{
+    (void)state;
+    assert_string_equal(error_text(ERR_TIMEOUT), "timed out");
+    assert_string_equal(error_text(-999), "unknown error");
+    assert_true(error_can_retry(ERR_BUSY));
+    assert_false(error_can_retry(ERR_INVALID));
+    assert_string_equal(outcome_word(OUTCOME_MODEL_NOT_SERVED), "model_not_served");
+    assert_string_equal(outcome_word(OUTCOME_COUNT), "unknown");
+}
+
+static void test_log_line(void **state)
+{
+    struct buffer line = {0};
+    (void)state;
+    log_init("gateway", LOG_INFO);
+    int error = log_format(
+        &line, 1763900759123, LOG_WARNING, "req_1", "peer_down",
+        LOG_FIELDS(LOG_STR("peer", "a b"), LOG_INT("n", -3), LOG_SPAN("evil", SPAN("x\nERROR y"))));
+    assert_int_equal(error, 0);
+    buffer_append_char(&line, '\0');
+    assert_non_null(strstr(line.data, "2025-11-23T12:25:59.123Z WARNING gateway "));
+    assert_non_null(strstr(line.data, " req=req_1 peer_down peer=\"a b\" n=-3 evil=\"x\\nERROR y\"\n"));
+    assert_ptr_equal(strchr(line.data, '\n'), line.data + line.length - 2);
+    buffer_fini(&line);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_header_safety),
+        cmocka_unit_test(test_buffer),
+        cmocka_unit_test(test_json_strings_always_are_json),
+        cmocka_unit_test(test_secrets_compare_and_vanish),
+        cmocka_unit_test(test_failures_are_json_errors),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_log_line),
+    };
+    return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* Prints what is kept in documents but made from lists: `messages` (proto/README.md), `settings` (README.md).
+ */
+#include "proto/message.h"
+#include "proto/settings.h"
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "messages") == 0)
+        message_print_table(stdout);
+    else if (argc == 2 && strcmp(argv[1], "settings") == 0)
+        settings_print_markdown(stdout);
+    else
+        return 64;
+    return 0;
+}
