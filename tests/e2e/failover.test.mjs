@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+// What becomes of a request, and of the credential, when the upstream says no (upstream.md 6, design.md "Leases
+// and credentials"): the client sees the answer of the next credential, or an error that is true.
+import { test, describe, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { credential, startSystem, startUpstream, user } from './harness.mjs';
+
+let upstream;
+before(async () => {
+  upstream = await startUpstream();
+});
+after(() => upstream?.stop());
+
+// A system with credentials a, b, c … in that order, which the stand-in tells apart by their tokens. Rules of
+// the stand-in are for these tokens only.
+async function withSystem({ names = ['a', 'b'], rules = {}, env, credentials = {} }, work) {
+  const files = { ...Object.fromEntries(names.map((name) => [name, credential(name)])), ...credentials };
+  for (const [name, scenario] of Object.entries(rules)) await upstream.setRule({ token: files[name].bearer_token, scenario });
+  const system = await startSystem({ upstream, credentials: files, env: { CODEBUDDY_ROTATION_COUNT: '0', ...env } });
+  const nameOf = (header) => Object.keys(files).find((name) => header === `Bearer ${files[name].bearer_token}`);
+  // Who was asked for this model, in order.
+  system.asked = async (model) => (await upstream.requests(model)).map((request) => nameOf(request.headers.authorization));
+  try {
+    await work(system, files);
+  } finally {
+    await system.stop();
+  }
+}
+
+let unique = 0;
+const newModel = (name = 'chunks') => `s:${name}${name.includes('?') ? '&' : '?'}key=fail${unique++}`;
+
+async function chat(system, model, more = {}, options) {
+  const response = await system.chat({ model, messages: [user()], ...more }, options);
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) };
+}
+
+async function assertServed(system, model, more, options) {
+  const answer = await chat(system, model, more, options);
+  assert.equal(answer.status, 200, answer.text);
+  assert.ok(answer.text.includes('t4 '), answer.text);
+}
+
+describe('a credential that is refused is left, and the client sees nothing', () => {
+  for (const scenario of ['s:401-html', 's:401-json', 's:403-html', 's:403-json'])
+    for (const stream of [false, true])
+      test(`${scenario}, ${stream ? 'streamed' : 'plain'}: the next credential; it is not asked again`, () =>
+        withSystem({ rules: { a: scenario } }, async (system) => {
+          const [first, second] = [newModel(), newModel()];
+          await assertServed(system, first, { stream });
+          assert.deepEqual((await system.asked(first)).slice(-1), ['b']);
+          assert.ok((await system.asked(first)).includes('a'));
+          await assertServed(system, second, { stream });
+          assert.deepEqual(await system.asked(second), ['b']);
+        }));
+
+  test('429: cooled for this model only', () =>
+    withSystem({ rules: { a: 's:429-retry?retry_after=3600' } }, async (system, files) => {
+      const [limited, other] = [newModel(), newModel()];
+      await assertServed(system, limited);
+      assert.deepEqual(await system.asked(limited), ['a', 'b']);
+      await assertServed(system, limited);
+      assert.deepEqual(await system.asked(limited), ['a', 'b', 'b']);
+      await upstream.setRule({ token: files.a.bearer_token, scenario: '' });
+      await assertServed(system, other);
+      assert.deepEqual(await system.asked(other), ['a']);
+    }));
+
+  test('429: after the time it named, the credential is asked again', () =>
+    withSystem({ names: ['a'], rules: {} }, async (system) => {
+      const model = newModel('429-retry?fail_times=1&retry_after=1');
+      const answer = await chat(system, model);
+      assert.equal(answer.status, 429, answer.text);
+      const wait_s = Number(answer.headers.get('retry-after'));
+      assert.ok(wait_s >= 1 && wait_s <= 2, `Retry-After: ${wait_s}`);
+      await new Promise((resolve) => setTimeout(resolve, wait_s * 1000)); // what a client does
+      await assertServed(system, model);
+    }));
+
+  test('14018: exhausted for every model', () =>
+    withSystem({ rules: { a: 's:429-14018' } }, async (system) => {
+      const [first, second] = [newModel(), newModel()];
+      await assertServed(system, first);
+      assert.deepEqual(await system.asked(first), ['a', 'b']);
+      await assertServed(system, second);
+      assert.deepEqual(await system.asked(second), ['b']);
+    }));
+});
+
+test('11140, risk control: the request goes nowhere else, the credential is disabled', () =>
+  withSystem({ rules: { a: 's:403-11140' } }, async (system) => {
+    const [first, second] = [newModel(), newModel()];
+    const answer = await chat(system, first);
+    assert.equal(answer.status, 502, answer.text);
+    assert.deepEqual(await system.asked(first), ['a']);
+    await assertServed(system, second);
+    assert.deepEqual(await system.asked(second), ['b']);
+    assert.match(system.log(), / ERROR /); // a person must act
+  }));
+
+describe('upstream trouble', () => {
+  for (const stream of [false, true]) {
+    const mode = stream ? 'streamed' : 'plain';
+    for (const name of ['500', '502', '503', '504', 'reset-header', 'abort-header', 'eof-first', '200-empty-stream'])
+      test(`${name} once, ${mode}: tried again, and the client sees nothing`, () =>
+        withSystem({}, async (system) => {
+          const model = newModel(`${name}?fail_times=1&n=5&usage=chunk`);
+          await assertServed(system, model, { stream });
+          assert.equal((await system.asked(model)).length, 2);
+        }));
+    test(`500 for ever, ${mode}: tried twice, then 502; the credential is fine`, () =>
+      withSystem({ names: ['a'] }, async (system) => {
+        const model = newModel('500');
+        assert.equal((await chat(system, model, { stream })).status, 502);
+        assert.equal((await system.asked(model)).length, 2);
+        await assertServed(system, newModel(), { stream });
+      }));
+  }
+  test('after the first byte nothing is replayed', () =>
+    withSystem({}, async (system) => {
+      for (const name of ['eof-middle', 'reset-middle', 'abort-middle', 'error-object']) {
+        const model = newModel(name);
+        const answer = await chat(system, model, { stream: true });
+        assert.equal(answer.status, 200);
+        assert.ok(answer.text.includes('"error"'));
+        assert.equal((await system.asked(model)).length, 1, name);
+      }
+    }));
+  test('what is our fault is not tried again and harms no credential', () =>
+    withSystem({ names: ['a'] }, async (system) => {
+      for (const name of ['11101', '11128', '400']) {
+        const model = newModel(name);
+        assert.ok((await chat(system, model)).status >= 400);
+        assert.equal((await system.asked(model)).length, 1, name);
+      }
+      await assertServed(system, newModel());
+    }));
+  test('nobody listens there: 502', () =>
+    withSystem({ credentials: { a: credential('a', { api_endpoint: 'http://127.0.0.1:1' }) }, names: [] }, async (system) => {
+      const answer = await chat(system, newModel());
+      assert.equal(answer.status, 502, answer.text);
+      assert.equal(answer.json().error.code, 'upstream_error');
+    }));
+});
+
+describe('when none is left', () => {
+  test('no credential at all: 503 no_credential', () =>
+    withSystem({ names: [] }, async (system) => {
+      const answer = await chat(system, newModel());
+      assert.equal(answer.status, 503);
+      assert.equal(answer.json().error.code, 'no_credential');
+    }));
+  test('all cooling: 429 with Retry-After, never a 401', () =>
+    withSystem({ rules: { a: 's:429-retry?retry_after=100', b: 's:429-retry?retry_after=50' } }, async (system) => {
+      const model = newModel();
+      for (let i = 0; i < 2; i++) {
+        const answer = await chat(system, model);
+        assert.equal(answer.status, 429, answer.text);
+        assert.equal(answer.json().error.type, 'rate_limit_error');
+        const wait_s = Number(answer.headers.get('retry-after'));
+        assert.ok(wait_s > 30 && wait_s <= 50, `Retry-After: ${wait_s}`); // the first that is back
+      }
+      assert.deepEqual(await system.asked(model), ['a', 'b'], 'a cooling credential was asked');
+    }));
+  test('all refused: 503, never a 401', () =>
+    withSystem({ rules: { a: 's:401-json', b: 's:403-html' } }, async (system) => {
+      for (let i = 0; i < 2; i++) {
+        const answer = await chat(system, newModel());
+        assert.equal(answer.status, 503, answer.text);
+        assert.equal(answer.json().error.code, 'no_credential');
+        assert.ok(!/token expired|openresty/.test(answer.text));
+      }
+    }));
+  test('expired ones are not used', () =>
+    withSystem(
+      { credentials: { a: credential('a', { created_at: 1_700_000_000, expires_in: 3600 }), b: credential('b') }, names: [] },
+      async (system) => {
+        const model = newModel();
+        await assertServed(system, model);
+        assert.deepEqual(await system.asked(model), ['b']);
+      },
+    ));
+});
+
+describe('whose turn it is', () => {
+  test('rotation by count, in the order of the files', () =>
+    withSystem({ names: ['c', 'a', 'b'], env: { CODEBUDDY_ROTATION_COUNT: '2' } }, async (system) => {
+      const model = newModel();
+      for (let i = 0; i < 7; i++) await assertServed(system, model);
+      assert.equal((await system.asked(model)).join(''), 'aabbcca');
+    }));
+  test('a conversation stays with its credential', () =>
+    withSystem({ names: ['a', 'b', 'c'], env: { CODEBUDDY_ROTATION_COUNT: '1' } }, async (system) => {
+      const model = newModel();
+      for (let i = 0; i < 4; i++) await assertServed(system, model, {}, { headers: { 'x-conversation-id': 'talk-7' } });
+      assert.equal(new Set(await system.asked(model)).size, 1);
+    }));
+  test('a token goes to its own site only', async () => {
+    const other = await startUpstream();
+    try {
+      const b = credential('b', { api_endpoint: other.url });
+      await withSystem({ names: ['a'], credentials: { b }, env: { CODEBUDDY_ROTATION_COUNT: '1' } }, async (system, files) => {
+        const model = newModel();
+        for (let i = 0; i < 4; i++) await assertServed(system, model);
+        const seenBy = async (far) => new Set((await far.requests(model)).map((request) => request.headers.authorization));
+        assert.deepEqual([...(await seenBy(upstream))], [`Bearer ${files.a.bearer_token}`]);
+        assert.deepEqual([...(await seenBy(other))], [`Bearer ${b.bearer_token}`]);
+      });
+    } finally {
+      await other.stop();
+    }
+  });
+  test('the files of other programs load: an alias, and the desktop client’s form', () => {
+    const alias = credential('alias');
+    const token = alias.bearer_token;
+    const { bearer_token, ...rest } = alias;
+    const desk = credential('desk').bearer_token;
+    const credentials = {
+      alias: { access_token: token, ...rest },
+      desk: { auth: { accessToken: desk, refreshToken: 'r', expiresAt: Date.now() + 86_400_000, domain: 'www.codebuddy.ai' }, account: { uid: 'uid-9', nickname: 'N' } },
+      manager_state: { auto_rotation_enabled: true, current_index: 0 },
+      broken: 'no credential',
+    };
+    return withSystem({ names: [], credentials, env: { CODEBUDDY_ROTATION_COUNT: '1', CODEBUDDY_API_ENDPOINT: upstream.url } }, async (system) => {
+      const model = newModel();
+      for (let i = 0; i < 2; i++) await assertServed(system, model);
+      const seen = (await upstream.requests(model)).map((request) => request.headers.authorization);
+      assert.deepEqual(seen, [`Bearer ${token}`, `Bearer ${desk}`]);
+      assert.equal((await upstream.lastRequest(model)).headers['x-user-id'], 'uid-9');
+    });
+  });
+});
