@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* codebuddy2api - the supervisor, and the command that a person runs.
+ * One process, one loop, one thread. What it promises its children: proto/service.h. */
+#include "deploy/supervisor/command.h"
+#include "deploy/supervisor/supervise.h"
+#include "deploy/supervisor/supervisor.h"
+
+#include "proto/error.h"
+#include "proto/log.h"
+
+#include <unistd.h>
+
+/* The children of a supervisor that was killed drain for as long as they may; a moment more, and we take
+ * over. */
+enum { TAKE_OVER_GRACE_S = 10 };
+
+int main(int argc, char **argv)
+{
+    struct command command;
+    struct settings settings = {0};
+    struct rundir *rundir = NULL;
+    struct supervisor *supervisor = NULL;
+    int exit_code = EXIT_CONFIG; /* whoever started us need not try again */
+
+    log_init("supervisor", LOG_INFO);
+    if (command_parse(&command, argc, argv) < 0)
+        return EXIT_USAGE;
+    if (command_answer(&command))
+        return EXIT_OK;
+    if (settings_load(&settings, environ, ".env") < 0)
+        goto out;
+    log_init("supervisor", log_level_of(settings.log_level));
+    if (command.verb != COMMAND_RUN) {
+        exit_code = command_ask(&command, &settings);
+        goto out;
+    }
+
+    supervisor_prepare_process();
+    int error = rundir_acquire(settings.run_dir, settings.drain_s + TAKE_OVER_GRACE_S, &rundir);
+    if (error == 0)
+        error = supervisor_new(&settings, rundir, &supervisor);
+    if (error != ERR_CONFIG)
+        exit_code = EXIT_SYSTEM; /* another try can help */
+    if (error == 0)
+        exit_code = supervisor_run(supervisor);
+out:
+    supervisor_free(&supervisor);
+    settings_fini(&settings);
+    return exit_code;
+}
