@@ -151,6 +151,7 @@ static void peer_mark_dirty(struct peer *peer)
         return;
     peer->dirty = true;
     DL_APPEND2(peer->channel->link->dirty, peer, dirty_prev, dirty_next);
+    service_turn_again(peer->channel->link->service);
 }
 
 static void peer_unmark_dirty(struct peer *peer)

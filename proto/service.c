@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
-enum { HEARTBEAT_MS = 1000, MAX_GAUGES = 16, MAX_DRAIN_CALLBACKS = 8 };
+enum { HEARTBEAT_MS = 1000, MAX_GAUGES = 16, MAX_DRAIN_CALLBACKS = 8, MAX_ROUNDS = 3 };
 
 struct deferred {
     void (*work)(void *context);
@@ -66,6 +66,7 @@ struct service {
     int64_t heartbeat_due_ms, loop_lag_ms;
     unsigned holds;
     bool is_ready, draining, stopped;
+    bool again; /* a hook has made work for another that may have run already */
 };
 
 /* ---- the supervisor's descriptor ---- */
@@ -182,9 +183,12 @@ static void on_turn_end(uv_prepare_t *prepare)
 {
     struct service *service = prepare->data;
     bool more;
-    do /* deferred work may send: links flush after it, within the same turn */
+    int rounds = 0;
+    do { /* deferred work may send, and so may what one hook received: links flush after it, in this turn */
+        service->again = false;
         more = run_hooks(service);
-    while (run_deferred(service));
+    } while (run_deferred(service) || (service->again && ++rounds < MAX_ROUNDS));
+    more = more || service->again;
     if (service->draining && service->holds == 0 && !service->stopped) {
         service->stopped = true;
         uv_stop(&service->loop);
@@ -410,6 +414,11 @@ void service_remove_hook(struct service *service, struct turn_hook **hook)
     if (*hook)
         (*hook)->removed = true;
     *hook = NULL;
+}
+
+void service_turn_again(struct service *service)
+{
+    service->again = true;
 }
 
 void service_report_gauge(struct service *service, const char *key, int64_t (*read)(void *context),

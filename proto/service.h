@@ -60,6 +60,10 @@ void service_defer(struct service *service, void (*work)(void *context), void *c
 struct turn_hook;
 struct turn_hook *service_at_turn_end(struct service *service, bool (*work)(void *context), void *context);
 void service_remove_hook(struct service *service, struct turn_hook **hook);
+/* There is work for a hook that may have run already in this turn: runs them all again before the loop
+ * sleeps.
+ */
+void service_turn_again(struct service *service);
 
 /* A number to report with each heartbeat and to statsd, e.g. streams in flight. `read` is called on the loop
  * once a second. `key` borrows (a literal). At most 16. */
