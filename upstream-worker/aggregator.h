@@ -16,13 +16,15 @@ struct aggregator;
 /* `limit_bytes`: of all that is kept. NULL: out of memory. */
 struct aggregator *aggregator_new(size_t limit_bytes);
 void aggregator_free(struct aggregator **aggregator);
-/* Adds a chunk; all of it is copied. `tree` is used as scratch, and must not be the one the chunk points
- * into... the chunk's spans point into texts, not nodes, so the normaliser's own may be given. 0;
- * ERR_TOO_LARGE; ERR_NOMEM; ERR_INVALID: a function_call or logprobs that is none. */
+/* Adds a chunk; all of it is copied. `tree` is scratch; it may be the one that the chunk was made with, for
+ * chunks point into texts, not trees. 0; ERR_TOO_LARGE; ERR_NOMEM; ERR_INVALID: not a chunk of the
+ * normaliser's. */
 int aggregator_add(struct aggregator *aggregator, const struct chunk *chunk, struct json_tree *tree);
-/* Appends the completion. `head`: chunk_append_head's; `usage_json`, `usage_fields`: the normaliser's, may be
- * empty. 0 or ERR_NOMEM, then `out` is as it was. */
+/* Adds the members of a JSON object to the completion's own. Results as above. */
+int aggregator_add_members(struct aggregator *aggregator, struct span object, struct json_tree *tree);
+/* Appends the completion. `head`: chunk_append_head's; `usage_json` may be empty. 0 or ERR_NOMEM, then `out`
+ * is as it was. */
 int aggregator_append_json(const struct aggregator *aggregator, struct span head, struct span usage_json,
-                           struct span usage_fields, struct buffer *out);
+                           struct buffer *out);
 
 #endif

@@ -5,10 +5,13 @@
  * Life: new → feed* → finish → free. It is over once feed or finish has returned anything but ANSWER_MORE;
  * after that feed and finish return the same again and append nothing.
  *
- * | upstream sent | client streams | client does not |
- * | text/event-stream | chunks as they come, [usage], [DONE] | one completion at the end |
- * | application/json | the completion as one chunk, [usage], [DONE] | the completion, normalised |
- * | an error in either | ANSWER_REFUSED | ANSWER_REFUSED | */
+ * Whether the body is a stream or one JSON text is seen from its first character, not from its content type:
+ * no event stream begins with "{", and upstreams send error envelopes under either type.
+ *
+ * | upstream sent | client streams                          | client does not              |
+ * | SSE           | chunks as they come, [usage], [DONE]    | one completion at the end    |
+ * | JSON          | the completion as a chunk, [usage], [DONE] | the completion, normalised |
+ * | an error      | ANSWER_REFUSED                          | ANSWER_REFUSED               | */
 #ifndef UPSTREAM_WORKER_ANSWER_H
 #define UPSTREAM_WORKER_ANSWER_H
 
@@ -25,7 +28,6 @@ struct answer_options {
     int64_t created_s; /* wall */
     bool wants_stream;
     bool wants_usage;         /* of a stream; a plain answer always has it */
-    bool is_json;             /* the upstream's content type is application/json, not text/event-stream */
     size_t event_limit_bytes; /* 0: ANSWER_EVENT_LIMIT_BYTES */
     size_t total_limit_bytes; /* of what a plain or JSON answer may gather; 0: ANSWER_TOTAL_LIMIT_BYTES */
 };
@@ -62,7 +64,8 @@ void answer_read_usage(struct answer *answer, struct usage *usage);
 uint64_t answer_event_count(const struct answer *answer);
 
 /* Appends `data: {"error":...}\n\n`, the end of a stream that failed after its status line: there is no
- * [DONE]. `error` may be NULL. 0 or ERR_NOMEM. */
+ * [DONE]. With a verdict it is that of the upstream's `error` (which may be NULL); without, `failure` in its
+ * own words. 0 or ERR_NOMEM. */
 int answer_append_error_event(struct buffer *out, enum failure failure, const struct upstream_error *error,
                               const struct upstream_verdict *verdict);
 

@@ -86,16 +86,38 @@ int json_string_unescape(struct span raw, struct buffer *out)
     return 0;
 }
 
+/* Decodes one escape or one plain byte at *at; moves *at. Returns the bytes written, 1 to 4. */
+static size_t decode_next(struct span raw, size_t *at, char *out)
+{
+    if (raw.data[*at] == '\\')
+        return decode_escape(raw, at, out);
+    *out = raw.data[(*at)++];
+    return 1;
+}
+
+bool json_string_copy(struct span raw, char *out, size_t capacity)
+{
+    size_t at = 0, length = 0;
+    while (at < raw.length) {
+        char decoded[4];
+        size_t more = decode_next(raw, &at, decoded);
+        if (more >= capacity - length || decoded[0] == '\0') {
+            out[0] = '\0';
+            return false;
+        }
+        memcpy(out + length, decoded, more);
+        length += more;
+    }
+    out[length] = '\0';
+    return true;
+}
+
 bool json_string_equals(struct span raw, struct span text)
 {
     size_t at = 0, matched = 0;
     while (at < raw.length) {
-        char decoded[4] = {raw.data[at]};
-        size_t length = 1;
-        if (raw.data[at] == '\\')
-            length = decode_escape(raw, &at, decoded);
-        else
-            at++;
+        char decoded[4];
+        size_t length = decode_next(raw, &at, decoded);
         if (text.length - matched < length || memcmp(text.data + matched, decoded, length) != 0)
             return false;
         matched += length;

@@ -142,10 +142,9 @@ int json_tree_parse(struct json_tree *tree, struct span text)
     return error;
 }
 
-bool json_node_key_equals(const struct json_tree *tree, uint32_t node, struct span name)
+bool json_node_escaped_key_equals(const struct json_tree *tree, uint32_t node, struct span name)
 {
-    struct span key = json_node_key(tree, node);
-    return tree->nodes[node].key_has_escapes ? json_string_equals(key, name) : span_equals(key, name);
+    return json_string_equals(json_node_key(tree, node), name);
 }
 
 uint32_t json_tree_find(const struct json_tree *tree, uint32_t object, struct span name)

@@ -81,7 +81,16 @@ static inline struct span json_node_raw(const struct json_tree *tree, uint32_t n
         return (struct span){0};
     return span_of(tree->text.data + at->start + 1, at->length - 2);
 }
-bool json_node_key_equals(const struct json_tree *tree, uint32_t node, struct span name);
+/* Whether a name that has escapes stands for `name`; json_node_key_equals is for all. */
+bool json_node_escaped_key_equals(const struct json_tree *tree, uint32_t node, struct span name);
+static inline bool json_node_key_equals(const struct json_tree *tree, uint32_t node, struct span name)
+{
+    const struct json_node *at = &tree->nodes[node];
+    if (at->key_has_escapes)
+        return json_node_escaped_key_equals(tree, node, name);
+    return at->key_length == name.length &&
+           memcmp(tree->text.data + at->key_start, name.data, name.length) == 0;
+}
 /* The member called `name` of an object; of several the last, as clients' parsers do. JSON_NONE if there is
  * none or `object` is no object. */
 uint32_t json_tree_find(const struct json_tree *tree, uint32_t object, struct span name);

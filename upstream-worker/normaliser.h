@@ -60,9 +60,11 @@ int normaliser_take(struct normaliser *normaliser, struct span event);
  * neither [DONE] nor a finish_reason came; ERR_NOMEM. Call it once. */
 int normaliser_end(struct normaliser *normaliser);
 
+/* Whether any choice has come. A whole completion has one. */
+bool normaliser_has_choices(const struct normaliser *normaliser);
 /* The last usage object as the upstream sent it; empty if it sent none. Borrowed. */
 struct span normaliser_usage_json(const struct normaliser *normaliser);
-/* Top-level members that came with usage alone, written out as `,"key":value`... Borrowed. */
+/* Top-level members that came with usage alone, as a JSON object; empty if there are none. Borrowed. */
 struct span normaliser_usage_fields(const struct normaliser *normaliser);
 /* Why the last take returned ERR_INVALID, in a few words; static. */
 const char *normaliser_reason(const struct normaliser *normaliser);

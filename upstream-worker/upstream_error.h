@@ -25,8 +25,7 @@ struct upstream_error {
     int64_t code;    /* the upstream's number; 0 if it gave none */
     char message[UPSTREAM_TEXT_MAX_BYTES + 1];
     char type[UPSTREAM_TEXT_MAX_BYTES + 1];
-    char code_text[UPSTREAM_TEXT_MAX_BYTES +
-                   1]; /* the code as the client is shown it: text, or the number's digits */
+    char code_text[UPSTREAM_TEXT_MAX_BYTES + 1]; /* the code, if it is text */
 };
 
 enum upstream_action {
@@ -42,12 +41,13 @@ struct upstream_verdict {
     enum upstream_action action; /* what to try first */
     enum outcome outcome;        /* what to report to credd about the credential */
     int64_t retry_after_s; /* with OUTCOME_RATE_LIMITED: for how long, 1 to UPSTREAM_COOLDOWN_MAX_S; else 0 */
-    bool shows_upstream_text; /* the upstream's message, type and code may be shown: not those of a 401 or
-                                 403, which speak of our credential */
+    bool shows_upstream_text; /* the upstream's message may be shown; those of a 401 or 403 speak of our
+                                 credential */
 };
 
-/* True if the object `node` is an error: {"error": non-null}, or {"code": not 0} without choices; fills
- * *error (its status: `status`). False: *error is all zero. */
+/* True if the object `node` is an error: it has an `error` that says something (not null, false, "" or {}),
+ * or a `code` that is not 0 and no `choices`; fills *error (its status: `status`). False: *error is all zero.
+ */
 bool upstream_error_read(const struct json_tree *tree, uint32_t node, uint16_t status,
                          struct upstream_error *error);
 /* Reads the body of a non-200 (may be cut, HTML, empty: then there is only the status). `tree` is used as
@@ -55,13 +55,16 @@ bool upstream_error_read(const struct json_tree *tree, uint32_t node, uint16_t s
 void upstream_error_read_body(uint16_t status, struct span body, struct json_tree *tree,
                               struct upstream_error *error);
 /* `retry_after`: the header's value, empty if absent; seconds or an HTTP date. `now_wall_s`: seconds since
- * 1970. */
+ * 1970. A time in the message is read if the header is silent: "in 20 s", "after 5 minutes", "30 秒后", or a
+ * date (without a zone: China's, where the service is). What a refusal inside a 200 means is decided by its
+ * code, and by its type or code text if they are OpenAI's words for a rate limit. */
 void upstream_error_judge(const struct upstream_error *error, struct span retry_after, int64_t now_wall_s,
                           struct upstream_verdict *verdict);
 /* The verdict on a connection that failed, reset, or timed out before an answer. */
 void upstream_error_judge_connection(bool is_timeout, struct upstream_verdict *verdict);
-/* Appends the client's error body: the verdict's failure, with the upstream's texts where they may be shown.
- */
+/* Appends the client's error body: the verdict's failure, with the upstream's message where it may be shown,
+ * and its type and code where the failure is the upstream's own (FAILURE_UPSTREAM). `error` may be NULL. 0 or
+ * ERR_NOMEM. */
 int upstream_error_append_json(const struct upstream_error *error, const struct upstream_verdict *verdict,
                                struct buffer *out);
 
