@@ -42,6 +42,8 @@ const calls = (list, tokens, more = {}) => says(null, { tools: list, finish: 'to
 const incomplete = { status: 502, code: 'upstream_incomplete', type: 'upstream_error' };
 const protocol = { status: 502, code: 'upstream_protocol_error', type: 'upstream_error' };
 const upstream = { status: 502, code: 'upstream_error', type: 'upstream_error' };
+const limited = { status: 429, code: 'rate_limit_exceeded', type: 'rate_limit_error' };
+const unknown = { status: 404, code: 'model_not_found', type: 'invalid_request_error', message: 'model not served' };
 const timeout = { status: 504, code: 'upstream_timeout', type: 'upstream_error' };
 const refused = (how, more = {}) => ({ refused: how, ...more });
 const breaks = (after, how, more = {}) => ({ breaks: { after, ...how }, ...more });
@@ -126,7 +128,7 @@ export const table = {
   'reset-middle': breaks(text(2), incomplete),
   'abort-header': refused(upstream),
   'reset-header': refused(upstream),
-  'reset-first': refused(upstream),
+  'reset-first': refused(incomplete),
   '200-empty-stream': refused(incomplete),
   '200-empty': refused(protocol),
 
@@ -148,37 +150,38 @@ export const table = {
   // Errors inside a stream, and as the first event.
   'error-object': breaks(text(2), { status: 502, code: '11000', type: 'upstream_says_no', message: 'the stand-in says no' }),
   'error-text': breaks(text(2), { ...upstream, message: 'the stand-in says no' }),
-  'error-code': breaks(text(2), { status: 429, code: '14018', message: 'credits used up' }, { fresh: true }),
+  'error-code': breaks(text(2), { ...limited, message: 'credits used up' }, { fresh: true }),
   'error-object-first': refused({ status: 502, code: '11000', type: 'upstream_says_no', message: 'the stand-in says no' }),
   'error-text-first': refused({ ...upstream, message: 'the stand-in says no' }),
   'error-code-first': refused({ status: 502, code: '11000', message: 'the stand-in says no' }),
 
-  // Refusals. A 401 or 403 speaks of our credential, so the client never sees it as its own.
+  // Refusals. A 401 or 403 speaks of our credential, so the client never sees it as its own; the upstream's
+  // word comes with its own code only where ours (404, 429) does not say more.
   '401-html': refused({ status: 503, code: 'no_credential' }, { fresh: true }),
   '401-json': refused({ status: 503, code: 'no_credential' }, { fresh: true }),
   '403-html': refused({ status: 503, code: 'no_credential' }, { fresh: true }),
   '403-json': refused({ status: 503, code: 'no_credential' }, { fresh: true }),
-  '403-11140': refused(upstream, { fresh: true }),
+  '403-11140': refused({ status: 502, code: '11140', message: 'request refused by risk control' }, { fresh: true }),
   404: refused(upstream),
-  429: refused({ status: 429, type: 'rate_limit_error', retryAfter: [1, 60] }),
-  '429-retry': refused({ status: 429, type: 'rate_limit_error', retryAfter: [1, 2] }),
-  '429-date': refused({ status: 429, type: 'rate_limit_error', retryAfter: [1, 5] }),
-  '429-text': refused({ status: 429, type: 'rate_limit_error', retryAfter: [1, 30] }),
-  '429-iso': refused({ status: 429, type: 'rate_limit_error', retryAfter: [1, 30] }),
-  '429-in': refused({ status: 429, type: 'rate_limit_error', retryAfter: [1, 30] }),
-  '429-14018': refused({ status: 429 }, { fresh: true }),
+  429: refused({ ...limited, retryAfter: [1, 60] }),
+  '429-retry': refused({ ...limited, retryAfter: [1, 2] }),
+  '429-date': refused({ ...limited, retryAfter: [1, 5] }),
+  '429-text': refused({ ...limited, retryAfter: [1, 30] }),
+  '429-iso': refused({ ...limited, retryAfter: [1, 30] }),
+  '429-in': refused({ ...limited, retryAfter: [1, 30] }),
+  '429-14018': refused(limited, { fresh: true }),
   500: refused({ status: 502, code: '500', message: 'internal error' }),
   '500-empty': refused(upstream),
   502: refused(upstream),
   503: refused(upstream),
   504: refused(upstream),
   11101: refused({ status: 502, code: '11101', message: 'stream must be true' }),
-  11102: refused({ status: 404, code: '11102', message: 'model not served' }),
+  11102: refused(unknown),
   11128: refused({ status: 502, code: '11128', message: 'first message must be system' }),
-  400: refused({ status: 400, code: '400', message: 'bad request' }),
+  400: refused({ status: 502, code: '400', message: 'bad request' }),
 
   // A 200 that is no stream.
-  '200-envelope': refused({ status: 404, code: '11102', message: 'model not served' }),
+  '200-envelope': refused(unknown),
   '200-error': refused({ status: 502, code: '500', message: 'internal error' }),
   '200-completion': says(text(5), { tokens: 5 }),
   '200-completion-tools': calls(tools(2), 10, { content: text(1), reasoning: thought(1) }),
