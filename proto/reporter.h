@@ -21,13 +21,16 @@ struct reporter *reporter_new(struct service *service);
 void reporter_free(struct reporter **reporter);
 /* Queues a copy of the event. Never fails towards the caller: over the limit it is counted as dropped. */
 void reporter_event(struct reporter *reporter, const struct msg_event *event);
-/* Adds to a counter that is reported each second; `name` with labels as in GAUGE, borrowed: a literal. At
- * most 128 names. */
+/* Adds to a counter; its total is reported each second. `name` with labels as in GAUGE (statsd/README.md says
+ * what names are taken), copied. At most 1,000 names of counters and gauges; more are dropped and logged. */
 void reporter_count(struct reporter *reporter, const char *name, uint64_t add);
 /* Sets a gauge reported each second. `name` is copied. */
 void reporter_gauge(struct reporter *reporter, const char *name, int64_t value_micro);
+/* Reports this link's counters too, labelled link="NAME" (a literal, borrowed). The link stays open as long
+ * as the loop runs. At most 8. */
+void reporter_watch_link(struct reporter *reporter, const char *name, const struct link *link);
 /* While draining, holds the service (service_hold) until all events are acknowledged or 2 s have passed. Call
- * in the service's drain callback, after the last event. */
+ * in the service's drain callback; an event that comes after it is waited for in the same way. */
 void reporter_hold_drain(struct reporter *reporter);
 size_t reporter_pending_count(const struct reporter *reporter);
 uint64_t reporter_dropped_count(const struct reporter *reporter);
