@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: MIT */
+#include "credd/broker.h"
+#include "credd/waiters.h"
+#include "proto/error.h"
+#include "proto/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define HASH_NONFATAL_OOM          1
+#define uthash_nonfatal_oom(lease) ((lease)->is_lost = true)
+#include <uthash.h>
+#include <utlist.h>
+
+struct lease {
+    uint64_t number;
+    uint64_t generation; /* of the token that was lent */
+    int64_t expires_ms;
+    bool is_lost; /* could not be put into the table */
+    struct lease *prev, *next;
+    UT_hash_handle hh;
+};
+
+struct broker {
+    const struct vault *vault;
+    const struct broker_answers *answers;
+    void *owner;
+    struct rotation *rotation;
+    struct lease *table;   /* by number */
+    struct lease *soonest; /* list by expires_ms: all live equally long, so the newest is last */
+    struct waiters waiters;
+    uint32_t next_count; /* lower half of the next lease's number; starts at random, so that a restarted
+                            broker does not give out the numbers of leases that still live */
+    bool had_credential; /* at the last sync; true at first, so that none is said at start */
+    struct broker_counters counters;
+};
+
+struct broker *broker_new(const struct vault *vault, const struct rotation_rules *rules,
+                          const struct broker_answers *answers, void *owner, const unsigned char seed[20])
+{
+    struct broker *broker = calloc(1, sizeof *broker);
+    if (!broker)
+        return NULL;
+    broker->vault = vault;
+    broker->answers = answers;
+    broker->owner = owner;
+    broker->had_credential = true;
+    memcpy(&broker->next_count, seed + 16, sizeof broker->next_count);
+    broker->rotation = rotation_new(rules, seed);
+    if (!broker->rotation)
+        broker_free(&broker);
+    return broker;
+}
+
+static uint32_t credential_number(uint64_t lease_number)
+{
+    return (uint32_t)(lease_number >> 32);
+}
+
+static struct lease *find_lease(const struct broker *broker, uint64_t number)
+{
+    struct lease *lease = NULL;
+    HASH_FIND(hh, broker->table, &number, sizeof number, lease);
+    return lease;
+}
+
+/* Notes a lease of a credential that rotation has counted. NULL: over the limit or out of memory. */
+static struct lease *lease_add(struct broker *broker, uint64_t number, uint64_t generation, int64_t now_ms)
+{
+    struct lease *lease = HASH_COUNT(broker->table) < BROKER_MAX_LEASES ? calloc(1, sizeof *lease) : NULL;
+    if (!lease)
+        return NULL;
+    lease->number = number;
+    lease->generation = generation;
+    lease->expires_ms = now_ms + LEASE_TTL_MS;
+    HASH_ADD(hh, broker->table, number, sizeof lease->number, lease);
+    if (lease->is_lost) {
+        free(lease);
+        return NULL;
+    }
+    DL_APPEND(broker->soonest, lease);
+    return lease;
+}
+
+static void lease_end(struct broker *broker, struct lease *lease)
+{
+    rotation_end(broker->rotation, credential_number(lease->number));
+    HASH_DEL(broker->table, lease);
+    DL_DELETE(broker->soonest, lease);
+    free(lease);
+}
+
+void broker_free(struct broker **broker)
+{
+    if (!*broker)
+        return;
+    while ((*broker)->soonest)
+        lease_end(*broker, (*broker)->soonest);
+    waiters_fini(&(*broker)->waiters);
+    rotation_free(&(*broker)->rotation);
+    free(*broker);
+    *broker = NULL;
+}
+
+static void fill_facts(const struct vault *vault, struct rotation_fact *facts, bool *any)
+{
+    for (size_t i = 0; i < vault_count(vault); i++) {
+        const struct credential *credential = vault_at(vault, i);
+        bool usable = credential->problem[0] == '\0';
+        facts[i] = (struct rotation_fact){.id = credential_id_value(span_str(credential->id)),
+                                          .number = credential->number,
+                                          .subject = credential};
+        if (!usable)
+            continue;
+        *any = true;
+        facts[i].site = site_number(credential->site);
+        facts[i].generation = credential->token_generation;
+        facts[i].can_refresh = !secret_is_empty(&credential->file.refresh_token);
+        facts[i].expires_wall_ms = credential->file.expires_wall_ms;
+    }
+}
+
+static void note_whether_any(struct broker *broker, bool any)
+{
+    if (!any && broker->had_credential)
+        log_warning(NULL, "no_credential", LOG_STR("directory", vault_directory(broker->vault)),
+                    LOG_INT("files", vault_count(broker->vault)),
+                    LOG_STR("do", "put a credential file (*.json) there; it is taken up within a second"));
+    broker->had_credential = any;
+}
+
+bool broker_sync(struct broker *broker, const struct moment *moment)
+{
+    bool any = false;
+    size_t count = vault_count(broker->vault);
+    struct rotation_fact *facts = calloc(count + 1, sizeof *facts);
+    if (facts)
+        fill_facts(broker->vault, facts, &any);
+    int error = facts ? rotation_sync(broker->rotation, facts, count) : ERR_NOMEM;
+    free(facts);
+    if (error < 0) { /* what rotation has may point to credentials that went */
+        log_error(NULL, "credentials_withdrawn", LOG_STR("error", error_text(error)));
+        rotation_clear(broker->rotation);
+        return true;
+    }
+    note_whether_any(broker, any);
+    broker_pump(broker, moment);
+    return false;
+}
+
+/* Finds a number for a new lease of this credential that no live lease has. */
+static uint64_t new_number(struct broker *broker, uint32_t credential)
+{
+    uint64_t number;
+    do
+        number = (uint64_t)credential << 32 | broker->next_count++;
+    while (find_lease(broker, number));
+    return number;
+}
+
+static void refuse(struct broker *broker, const struct waiter *asker, enum failure failure,
+                   uint32_t retry_after_s, const char *message)
+{
+    struct msg_refuse refuse = {
+        .failure = (uint16_t)failure, .retry_after_s = retry_after_s, .message = span_str(message)};
+    broker->counters.refused[failure]++;
+    broker->answers->refuse(broker->owner, asker->worker, asker->request, &refuse);
+}
+
+static void refuse_overloaded(struct broker *broker, const struct waiter *asker)
+{
+    refuse(broker, asker, FAILURE_OVERLOADED, 1,
+           "Every usable credential serves as many requests as it may.");
+}
+
+static void refuse_cooling(struct broker *broker, const struct waiter *asker,
+                           const struct rotation_choice *choice, int64_t now_ms)
+{
+    char message[128];
+    int64_t wait_s = (choice->return_ms - now_ms + 999) / 1000;
+    uint32_t retry_after_s = wait_s < 1 ? 1 : (uint32_t)wait_s;
+    snprintf(message, sizeof message, "%s; the first is back in %u s.",
+             choice->exhausted ? "The credits of every usable credential are used up"
+                               : "Every usable credential is cooling down for this model",
+             retry_after_s);
+    refuse(broker, asker, FAILURE_RATE_LIMITED, retry_after_s, message);
+}
+
+static void refuse_none(struct broker *broker, const struct waiter *asker)
+{
+    refuse(broker, asker, FAILURE_NO_CREDENTIAL, 0,
+           vault_count(broker->vault) == 0
+               ? "No credential is configured."
+               : "No credential is usable: each is expired, disabled or needs a login.");
+}
+
+static void grant(struct broker *broker, const struct waiter *asker, const struct rotation_choice *choice,
+                  int64_t now_ms)
+{
+    const struct credential *credential = choice->subject;
+    struct lease *lease = lease_add(broker, new_number(broker, choice->number), choice->generation, now_ms);
+    if (!lease) {
+        rotation_end(broker->rotation, choice->number);
+        refuse_overloaded(broker, asker);
+        return;
+    }
+    struct msg_grant grant = {.lease = lease->number,
+                              .ttl_ms = LEASE_TTL_MS,
+                              .credential_id = span_of(credential->id, CREDENTIAL_ID_BYTES - 1),
+                              .base_url = span_str(site_base_url(credential->site)),
+                              .headers = buffer_span(&credential->headers),
+                              .token = secret_span(&credential->file.token)};
+    if (broker->answers->grant(broker->owner, asker->worker, asker->request, &grant) < 0)
+        lease_end(broker, lease); /* it did not leave: nobody holds it */
+    else
+        broker->counters.granted++;
+}
+
+/* Answers the asker, if it can be answered now. */
+static bool try_answer(struct broker *broker, const struct waiter *asker, const struct moment *moment)
+{
+    struct rotation_choice choice;
+    switch (rotation_choose(broker->rotation, &asker->wish, moment, &choice)) {
+    case ROTATION_GRANTED:
+        grant(broker, asker, &choice, moment->now_ms);
+        return true;
+    case ROTATION_BUSY:
+        return false;
+    case ROTATION_COOLING:
+        refuse_cooling(broker, asker, &choice, moment->now_ms);
+        return true;
+    case ROTATION_NOT_SERVED:
+        refuse(broker, asker, FAILURE_MODEL_NOT_FOUND, 0, "No upstream in use serves this model.");
+        return true;
+    case ROTATION_TRIED:
+        refuse(broker, asker, FAILURE_NO_CREDENTIAL, 0, "Every usable credential was tried.");
+        return true;
+    case ROTATION_NONE:
+        break;
+    }
+    refuse_none(broker, asker);
+    return true;
+}
+
+/* The asker's patience less the way back. */
+static int64_t deadline_of(const struct msg_lease *lease, int64_t now_ms)
+{
+    int64_t wait_ms = lease->wait_ms < BROKER_MAX_WAIT_MS ? lease->wait_ms : BROKER_MAX_WAIT_MS;
+    int64_t margin_ms = wait_ms / 10 < BROKER_WAIT_TICK_MS ? wait_ms / 10 : BROKER_WAIT_TICK_MS;
+    return now_ms + wait_ms - margin_ms;
+}
+
+void broker_lease(struct broker *broker, void *worker, uint64_t request, const struct msg_lease *lease,
+                  const struct moment *moment)
+{
+    uint64_t excluded[WAITER_MAX_EXCLUDED];
+    struct waiter asker = {
+        .worker = worker,
+        .request = request,
+        .deadline_ms = deadline_of(lease, moment->now_ms),
+        .wish = {.model = lease->model,
+                 .conversation = lease->conversation_id,
+                 .excluded = excluded,
+                 .excluded_count = credential_ids_parse(lease->exclude, excluded, WAITER_MAX_EXCLUDED)}};
+    /* Who comes while others wait waits behind them; the pump at the end of the turn looks at all. */
+    if (waiters_count(&broker->waiters) == 0 && try_answer(broker, &asker, moment))
+        return;
+    if (lease->wait_ms == 0 || waiters_count(&broker->waiters) >= BROKER_MAX_WAITERS ||
+        waiters_append(&broker->waiters, &asker) < 0)
+        refuse_overloaded(broker, &asker);
+}
+
+static void adopt(struct broker *broker, uint64_t number, int64_t now_ms)
+{
+    uint64_t generation;
+    if (HASH_COUNT(broker->table) >= BROKER_MAX_LEASES ||
+        !rotation_adopt(broker->rotation, credential_number(number), &generation))
+        return;
+    if (lease_add(broker, number, generation, now_ms))
+        broker->counters.adopted++;
+    else
+        rotation_end(broker->rotation, credential_number(number));
+}
+
+static uint64_t read_u64(const char *bytes)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < sizeof value; i++)
+        value = value << 8 | (unsigned char)bytes[i];
+    return value;
+}
+
+int broker_renew(struct broker *broker, const struct msg_renew *renew, const struct moment *moment)
+{
+    if (renew->leases.length % sizeof(uint64_t) != 0)
+        return ERR_INVALID;
+    for (size_t i = 0; i < renew->leases.length; i += sizeof(uint64_t)) {
+        uint64_t number = read_u64(renew->leases.data + i);
+        struct lease *lease = find_lease(broker, number);
+        if (!lease) {
+            adopt(broker, number, moment->now_ms);
+            continue;
+        }
+        lease->expires_ms = moment->now_ms + LEASE_TTL_MS;
+        DL_DELETE(broker->soonest, lease);
+        DL_APPEND(broker->soonest, lease);
+    }
+    return 0;
+}
+
+static void log_change(const struct rotation_view *view, int64_t now_ms)
+{
+    const struct credential *credential = view->subject;
+    /* Whether a person must act, service is degraded, or it is everyday life. */
+    enum log_level level = view->state >= CREDENTIAL_NEEDS_LOGIN ? LOG_ERROR
+                           : view->state >= CREDENTIAL_EXHAUSTED ? LOG_WARNING
+                                                                 : LOG_INFO;
+    log_emit(level, NULL, "credential_state",
+             LOG_FIELDS(LOG_STR("credential", credential->id), LOG_STR("file", credential->filename),
+                        LOG_STR("state", credential_state_word(view->state)), LOG_SPAN("model", view->model),
+                        LOG_INT("for_s", view->until_ms ? (view->until_ms - now_ms) / 1000 : 0),
+                        LOG_SPAN("reason", view->reason)));
+}
+
+void broker_release(struct broker *broker, const struct msg_release *release, const struct moment *moment)
+{
+    struct lease *lease = find_lease(broker, release->lease);
+    struct rotation_view view;
+    struct rotation_report report = {.number = credential_number(release->lease),
+                                     .generation = lease ? lease->generation : 0,
+                                     .outcome = release->outcome,
+                                     .model = release->model,
+                                     .retry_after_s = release->retry_after_s,
+                                     .reason = release->reason};
+    if (release->outcome < OUTCOME_COUNT)
+        broker->counters.released[release->outcome]++;
+    if (rotation_report(broker->rotation, &report, moment, &view))
+        log_change(&view, moment->now_ms);
+    if (lease)
+        lease_end(broker, lease);
+    else
+        broker->counters.released_unlent++;
+}
+
+void broker_forget_worker(struct broker *broker, const void *worker)
+{
+    waiters_forget(&broker->waiters, worker);
+}
+
+/* Models for which a waiter that had tried nothing found all busy: no other waiter for them can do better. */
+struct busy_models {
+    struct span models[8];
+    size_t count;
+};
+
+static bool is_busy(const struct busy_models *busy, struct span model)
+{
+    for (size_t i = 0; i < busy->count; i++)
+        if (span_equals(busy->models[i], model))
+            return true;
+    return false;
+}
+
+void broker_pump(struct broker *broker, const struct moment *moment)
+{
+    struct busy_models busy = {.count = 0};
+    struct waiter *next, *waiter = waiters_first(&broker->waiters);
+    for (; waiter; waiter = next) {
+        next = waiters_next(waiter);
+        if (is_busy(&busy, waiter->wish.model))
+            continue;
+        if (try_answer(broker, waiter, moment))
+            waiters_remove(&broker->waiters, waiter);
+        else if (waiter->wish.excluded_count == 0 && busy.count < sizeof busy.models / sizeof busy.models[0])
+            busy.models[busy.count++] = waiter->wish.model;
+    }
+}
+
+void broker_tick(struct broker *broker, const struct moment *moment)
+{
+    while (broker->soonest && broker->soonest->expires_ms <= moment->now_ms) {
+        broker->counters.expired++;
+        lease_end(broker, broker->soonest);
+    }
+    broker_pump(broker, moment);
+    struct waiter *next, *waiter = waiters_first(&broker->waiters);
+    for (; waiter; waiter = next) {
+        next = waiters_next(waiter);
+        if (waiter->deadline_ms > moment->now_ms)
+            continue;
+        refuse_overloaded(broker, waiter);
+        waiters_remove(&broker->waiters, waiter);
+    }
+}
+
+int64_t broker_next_due_ms(const struct broker *broker, int64_t now_ms)
+{
+    int64_t due_ms = broker->soonest ? broker->soonest->expires_ms : INT64_MAX;
+    int64_t tick_ms = now_ms + BROKER_WAIT_TICK_MS;
+    return waiters_count(&broker->waiters) > 0 && tick_ms < due_ms ? tick_ms : due_ms;
+}
+
+const struct broker_counters *broker_counters(const struct broker *broker)
+{
+    return &broker->counters;
+}
+
+size_t broker_lease_count(const struct broker *broker)
+{
+    return HASH_COUNT(broker->table);
+}
+
+size_t broker_waiter_count(const struct broker *broker)
+{
+    return waiters_count(&broker->waiters);
+}
+
+const struct rotation *broker_rotation(const struct broker *broker)
+{
+    return broker->rotation;
+}

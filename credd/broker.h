@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* broker - lends the vault's credentials: leases, who waits for one, and when both end. Knows no sockets and
+ * no clock: desk.h connects it to the workers. Never blocks.
+ *
+ * A lease is a credential in use by one request. It ends with RELEASE, or LEASE_TTL_MS after its grant or
+ * last RENEW. Its number has the credential's number in the upper 32 bits, so a restarted broker, which
+ * knows no lease, learns each live one from the first RENEW that names it; until then (a third of the life)
+ * its counts are low. A worker that is lost keeps its leases for their life: it may only have reconnected.
+ *
+ * When every credential that could serve is at its limit a LEASE waits, first come first served, until one
+ * ends or the asker's patience does. Waiters are forgotten when their worker goes. */
+#ifndef CREDD_BROKER_H
+#define CREDD_BROKER_H
+
+#include "credd/rotation.h"
+#include "credd/vault.h"
+#include "proto/failure.h"
+#include "proto/message.h"
+
+enum {
+    LEASE_TTL_MS = 10000,
+    BROKER_MAX_LEASES = 1 << 18,
+    BROKER_MAX_WAITERS = 10000,
+    BROKER_MAX_WAIT_MS = 60000,
+    BROKER_WAIT_TICK_MS = 100, /* while any wait: cooling times that end are noticed this soon */
+};
+
+/* How answers leave. `worker` is what broker_lease was given. */
+struct broker_answers {
+    int (*grant)(void *owner, void *worker, uint64_t request, const struct msg_grant *grant);
+    void (*refuse)(void *owner, void *worker, uint64_t request, const struct msg_refuse *refuse);
+};
+
+struct broker;
+/* Borrows vault, answers and owner. `seed`: 20 random bytes. Returns owned, NULL when out of memory. */
+struct broker *broker_new(const struct vault *vault, const struct rotation_rules *rules,
+                          const struct broker_answers *answers, void *owner, const unsigned char seed[20]);
+void broker_free(struct broker **broker); /* answers nobody */
+/* Call after vault_scan returned true, before anything else. Out of memory (logged): the old credentials are
+ * withdrawn, and true is returned: call it again soon. */
+bool broker_sync(struct broker *broker, const struct moment *moment);
+
+/* Each may answer others too, that waited. */
+void broker_lease(struct broker *broker, void *worker, uint64_t request, const struct msg_lease *lease,
+                  const struct moment *moment);
+/* 0 or ERR_INVALID (nothing was renewed). */
+int broker_renew(struct broker *broker, const struct msg_renew *renew, const struct moment *moment);
+void broker_release(struct broker *broker, const struct msg_release *release, const struct moment *moment);
+void broker_forget_worker(struct broker *broker, const void *worker);
+/* Serves those that wait, as far as it goes. Once per turn is enough. */
+void broker_pump(struct broker *broker, const struct moment *moment);
+/* Ends what is over, then pumps. */
+void broker_tick(struct broker *broker, const struct moment *moment);
+/* When broker_tick is needed next; INT64_MAX: not before the next call. */
+int64_t broker_next_due_ms(const struct broker *broker, int64_t now_ms);
+
+struct broker_counters {
+    uint64_t granted;
+    uint64_t refused[FAILURE_COUNT];
+    uint64_t released[OUTCOME_COUNT];
+    uint64_t expired;         /* leases that ended by themselves */
+    uint64_t adopted;         /* learned from RENEW */
+    uint64_t released_unlent; /* RELEASE of a lease that is not known (any more) */
+};
+const struct broker_counters *broker_counters(const struct broker *broker);
+size_t broker_lease_count(const struct broker *broker);
+size_t broker_waiter_count(const struct broker *broker);
+/* For gauges and the admin API. */
+const struct rotation *broker_rotation(const struct broker *broker);
+
+#endif

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+#include "credd/desk.h"
+#include "proto/clock.h"
+#include "proto/error.h"
+#include "proto/log.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+enum {
+    REPORT_EVERY_MS = 1000,
+    SYNC_AGAIN_MS = 100,
+    MICRO = 1000000,
+    EXHAUSTED_MS =
+        3600 * 1000, /* until quota is asked for: refills are daily or monthly, an hour finds them */
+};
+
+struct desk {
+    struct service *service;
+    const struct vault *vault;
+    struct reporter *reporter;
+    struct broker *broker;
+    struct link *link;
+    struct turn_hook *hook;
+    uv_timer_t *due;    /* broker_tick */
+    uv_timer_t *report; /* numbers, each second */
+    int64_t due_ms;     /* when `due` fires; INT64_MAX: not armed */
+    bool must_sync;     /* the last sync ran out of memory */
+    bool is_held;       /* a drain waits for us */
+    struct broker_counters reported;
+};
+
+static struct moment now(void)
+{
+    return (struct moment){.now_ms = clock_now_ms(), .wall_ms = clock_wall_ms()};
+}
+
+/* ---- answers ---- */
+
+static int send_grant(void *owner, void *worker, uint64_t request, const struct msg_grant *grant)
+{
+    (void)owner;
+    return peer_send(worker, MESSAGE_GRANT, request, grant);
+}
+
+static void send_refuse(void *owner, void *worker, uint64_t request, const struct msg_refuse *refuse)
+{
+    (void)owner;
+    peer_send(worker, MESSAGE_REFUSE, request, refuse); /* lost with the worker: then nobody asks any more */
+}
+
+static const struct broker_answers answers = {send_grant, send_refuse};
+
+/* ---- time ---- */
+
+static void on_due(uv_timer_t *timer);
+
+/* Arms the timer, if the broker needs it before it fires anyway. */
+static void arm(struct desk *desk, int64_t now_ms)
+{
+    int64_t due_ms = broker_next_due_ms(desk->broker, now_ms);
+    if (desk->must_sync && now_ms + SYNC_AGAIN_MS < due_ms)
+        due_ms = now_ms + SYNC_AGAIN_MS;
+    if (due_ms >= desk->due_ms)
+        return;
+    desk->due_ms = due_ms;
+    uv_update_time(desk->due->loop);
+    uv_timer_start(desk->due, on_due, due_ms > now_ms ? (uint64_t)(due_ms - now_ms) : 0, 0);
+}
+
+static void on_due(uv_timer_t *timer)
+{
+    struct desk *desk = timer->data;
+    struct moment moment = now();
+    desk->due_ms = INT64_MAX;
+    if (desk->must_sync)
+        desk->must_sync = broker_sync(desk->broker, &moment);
+    broker_tick(desk->broker, &moment);
+    arm(desk, moment.now_ms);
+}
+
+/* ---- messages ---- */
+
+/* A peer's context is the desk for those that may lease, NULL for all others. */
+static void on_up(void *owner, struct peer *peer, const struct msg_hello *hello)
+{
+    bool is_worker = span_equals(hello->role, SPAN("upstream-worker"));
+    peer_set_context(peer, is_worker ? owner : NULL);
+    log_info(NULL, "peer_up", LOG_STR("peer", peer_name(peer)));
+}
+
+static void on_down(void *owner, struct peer *peer, enum link_down why)
+{
+    struct desk *desk = owner;
+    broker_forget_worker(desk->broker, peer);
+    log_info(NULL, "peer_down", LOG_STR("peer", peer_name(peer)), LOG_INT("why", why));
+}
+
+static void answer_call(struct peer *peer, uint64_t request)
+{
+    struct buffer body = {0};
+    if (failure_append_json(&body, FAILURE_NOT_FOUND, SPAN("credd has no such method."), SPAN(""), SPAN(""),
+                            SPAN("")) == 0) {
+        struct msg_reply reply = {.status = failure_status(FAILURE_NOT_FOUND), .body = buffer_span(&body)};
+        peer_send(peer, MESSAGE_REPLY, request, &reply);
+    }
+    buffer_fini(&body);
+}
+
+static void unexpected(struct peer *peer, const struct frame *frame)
+{
+    log_warning(NULL, "unexpected_message", LOG_STR("peer", peer_name(peer)),
+                LOG_STR("type", message_name((unsigned)frame->type)));
+}
+
+/* What workers say. Returns false if it is none of it. */
+static bool take_from_worker(struct desk *desk, struct peer *peer, const struct frame *frame,
+                             const void *message)
+{
+    struct moment moment = now();
+    if (frame->type == MESSAGE_LEASE)
+        broker_lease(desk->broker, peer, frame->request, message, &moment);
+    else if (frame->type == MESSAGE_RELEASE)
+        broker_release(desk->broker, message, &moment);
+    else if (frame->type != MESSAGE_RENEW || broker_renew(desk->broker, message, &moment) < 0)
+        return false;
+    arm(desk, moment.now_ms);
+    return true;
+}
+
+static void on_frame(void *owner, struct peer *peer, const struct frame *frame, const void *message)
+{
+    struct desk *desk = owner;
+    if (frame->type == MESSAGE_CALL)
+        answer_call(peer, frame->request);
+    else if (!peer_context(peer) || !take_from_worker(desk, peer, frame, message))
+        unexpected(peer, frame);
+}
+
+static const struct link_handlers handlers = {on_up, on_down, on_frame};
+
+/* ---- end of turn, drain ---- */
+
+static bool worker_is_connected(const struct desk *desk)
+{
+    for (size_t i = 0; i < link_peer_count(desk->link); i++)
+        if (peer_context(link_peer(desk->link, i)))
+            return true;
+    return false;
+}
+
+static void let_go_when_idle(struct desk *desk)
+{
+    bool in_use = broker_lease_count(desk->broker) > 0 || broker_waiter_count(desk->broker) > 0;
+    if (!desk->is_held || (in_use && worker_is_connected(desk)))
+        return;
+    desk->is_held = false;
+    service_release(desk->service);
+}
+
+static bool on_turn_end(void *context)
+{
+    struct desk *desk = context;
+    if (broker_waiter_count(desk->broker) > 0) {
+        struct moment moment = now();
+        broker_pump(desk->broker, &moment);
+    }
+    if (desk->is_held)
+        let_go_when_idle(desk);
+    return false;
+}
+
+static void on_drain(void *context)
+{
+    struct desk *desk = context;
+    desk->is_held = true;
+    service_hold(desk->service);
+}
+
+/* ---- numbers ---- */
+
+static void report_count(struct desk *desk, const char *name, uint64_t total, uint64_t *reported)
+{
+    if (total != *reported)
+        reporter_count(desk->reporter, name, total - *reported);
+    *reported = total;
+}
+
+static void report_counters(struct desk *desk)
+{
+    static const char *const refused_names[FAILURE_COUNT] = {
+#define F(name, status, type, code, message) [name] = "codebuddy2api_lease_refusals_total{code=\"" code "\"}",
+        FAILURE_LIST(F)
+#undef F
+    };
+    static const char *const outcome_names[OUTCOME_COUNT] = {
+#define O(name, value, word) [name] = "codebuddy2api_lease_outcomes_total{outcome=\"" word "\"}",
+        OUTCOME_LIST(O)
+#undef O
+    };
+    const struct broker_counters *counters = broker_counters(desk->broker);
+    struct broker_counters *reported = &desk->reported;
+    report_count(desk, "codebuddy2api_lease_grants_total", counters->granted, &reported->granted);
+    report_count(desk, "codebuddy2api_leases_expired_total", counters->expired, &reported->expired);
+    report_count(desk, "codebuddy2api_leases_adopted_total", counters->adopted, &reported->adopted);
+    report_count(desk, "codebuddy2api_lease_unknown_releases_total", counters->released_unlent,
+                 &reported->released_unlent);
+    for (size_t i = 1; i < FAILURE_COUNT; i++)
+        report_count(desk, refused_names[i], counters->refused[i], &reported->refused[i]);
+    for (size_t i = 0; i < OUTCOME_COUNT; i++)
+        report_count(desk, outcome_names[i], counters->released[i], &reported->released[i]);
+}
+
+static void report_states(struct desk *desk)
+{
+    static const char *const names[CREDENTIAL_STATE_COUNT] = {
+#define CS(name, word) [name] = "codebuddy2api_credentials{state=\"" word "\"}",
+        CREDENTIAL_STATE_LIST(CS)
+#undef CS
+    };
+    int64_t counts[CREDENTIAL_STATE_COUNT] = {0};
+    const struct rotation *rotation = broker_rotation(desk->broker);
+    struct moment moment = now();
+    for (size_t i = 0; i < rotation_size(rotation); i++) {
+        struct rotation_view view;
+        rotation_look(rotation, i, &moment, &view);
+        counts[view.state]++;
+    }
+    for (size_t i = 0; i < CREDENTIAL_STATE_COUNT; i++)
+        reporter_gauge(desk->reporter, names[i], counts[i] * MICRO);
+}
+
+static void on_report(uv_timer_t *timer)
+{
+    struct desk *desk = timer->data;
+    report_states(desk);
+    report_counters(desk);
+    reporter_gauge(desk->reporter, "codebuddy2api_leases", (int64_t)broker_lease_count(desk->broker) * MICRO);
+    reporter_gauge(desk->reporter, "codebuddy2api_lease_waiters",
+                   (int64_t)broker_waiter_count(desk->broker) * MICRO);
+}
+
+static int64_t read_leases(void *context)
+{
+    const struct desk *desk = context;
+    return (int64_t)broker_lease_count(desk->broker);
+}
+
+/* ---- life ---- */
+
+static uv_timer_t *timer_new(struct desk *desk)
+{
+    uv_timer_t *timer = calloc(1, sizeof *timer);
+    if (!timer)
+        return NULL;
+    uv_timer_init(service_loop(desk->service), timer);
+    timer->data = desk;
+    return timer;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void timer_close(uv_timer_t *timer)
+{
+    if (timer)
+        uv_close((uv_handle_t *)timer, on_timer_closed);
+}
+
+static int desk_acquire(struct desk *desk)
+{
+    const struct settings *settings = service_settings(desk->service);
+    const struct rotation_rules rules = {.rotation_count = settings->rotation_count,
+                                         .max_in_flight = settings->credential_max_in_flight,
+                                         .exhausted_ms = EXHAUSTED_MS};
+    unsigned char seed[20];
+    randombytes_buf(seed, sizeof seed);
+    desk->broker = broker_new(desk->vault, &rules, &answers, desk, seed);
+    desk->due = timer_new(desk);
+    desk->report = timer_new(desk);
+    desk->hook = service_at_turn_end(desk->service, on_turn_end, desk); /* before the link's: it sends */
+    if (!desk->broker || !desk->due || !desk->report || !desk->hook) {
+        log_error(NULL, "cannot_start", LOG_STR("problem", error_text(ERR_NOMEM)));
+        return ERR_NOMEM;
+    }
+    desk->link = link_bind(desk->service, settings->credd_bind, &handlers, desk);
+    return desk->link ? 0 : ERR_IO;
+}
+
+struct desk *desk_open(struct service *service, const struct vault *vault, struct reporter *reporter)
+{
+    struct desk *desk = calloc(1, sizeof *desk);
+    if (!desk) {
+        log_error(NULL, "cannot_start", LOG_STR("problem", error_text(ERR_NOMEM)));
+        return NULL;
+    }
+    desk->service = service;
+    desk->vault = vault;
+    desk->reporter = reporter;
+    desk->due_ms = INT64_MAX;
+    if (desk_acquire(desk) < 0) {
+        desk_close(&desk);
+        return NULL;
+    }
+    desk_take_vault(desk);
+    uv_timer_start(desk->report, on_report, 0, REPORT_EVERY_MS);
+    service_report_gauge(service, "leases", read_leases, desk);
+    service_on_drain(service, on_drain, desk);
+    return desk;
+}
+
+void desk_close(struct desk **desk_pointer)
+{
+    struct desk *desk = *desk_pointer;
+    if (!desk)
+        return;
+    if (desk->link)
+        link_close(&desk->link);
+    service_remove_hook(desk->service, &desk->hook);
+    timer_close(desk->due);
+    timer_close(desk->report);
+    broker_free(&desk->broker);
+    free(desk);
+    *desk_pointer = NULL;
+}
+
+void desk_take_vault(void *context)
+{
+    struct desk *desk = context;
+    struct moment moment = now();
+    desk->must_sync = broker_sync(desk->broker, &moment);
+    arm(desk, moment.now_ms);
+}

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+#include "credd/rotation.h"
+#include "credd/affinity.h"
+#include "credd/candidate.h"
+#include "proto/error.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { MAX_MARKS = 64 };
+
+/* A site that does not serve a model. */
+struct mark {
+    int64_t until_ms;
+    uint32_t site;
+    char model[ROTATION_MODEL_MAX_BYTES + 1];
+};
+
+struct rotation {
+    struct rotation_rules rules;
+    struct affinity *affinity;
+    struct candidate *table;  /* by number, those gone but in flight included */
+    struct candidate **order; /* those there are */
+    size_t count;
+    size_t current; /* in order; 0 when it is empty */
+    int64_t served; /* grants in a row by the current one */
+    struct mark marks[MAX_MARKS];
+    size_t mark_count;
+};
+
+const char *credential_state_word(enum credential_state state)
+{
+    static const char *const words[] = {
+#define CS(name, word) word,
+        CREDENTIAL_STATE_LIST(CS)
+#undef CS
+    };
+    return (size_t)state < sizeof words / sizeof words[0] ? words[state] : "unknown";
+}
+
+struct rotation *rotation_new(const struct rotation_rules *rules, const unsigned char seed[16])
+{
+    struct rotation *rotation = calloc(1, sizeof *rotation);
+    if (!rotation)
+        return NULL;
+    rotation->rules = *rules;
+    rotation->affinity = affinity_new(seed);
+    if (!rotation->affinity)
+        rotation_free(&rotation);
+    return rotation;
+}
+
+static void forget(struct rotation *rotation, struct candidate *candidate)
+{
+    HASH_DEL(rotation->table, candidate);
+    candidate_fini(candidate);
+    free(candidate);
+}
+
+void rotation_free(struct rotation **rotation)
+{
+    if (!*rotation)
+        return;
+    while ((*rotation)->table)
+        forget(*rotation, (*rotation)->table);
+    affinity_free(&(*rotation)->affinity);
+    free((*rotation)->order);
+    free(*rotation);
+    *rotation = NULL;
+}
+
+void rotation_set_rules(struct rotation *rotation, const struct rotation_rules *rules)
+{
+    rotation->rules = *rules;
+}
+
+static struct candidate *find(const struct rotation *rotation, uint32_t number)
+{
+    struct candidate *candidate = NULL;
+    HASH_FIND(hh, rotation->table, &number, sizeof number, candidate);
+    return candidate;
+}
+
+/* The candidate of that number, made if there is none. NULL: out of memory. */
+static struct candidate *find_or_add(struct rotation *rotation, uint32_t number)
+{
+    struct candidate *candidate = find(rotation, number);
+    if (candidate)
+        return candidate;
+    candidate = calloc(1, sizeof *candidate);
+    if (!candidate)
+        return NULL;
+    candidate->is_new = true;
+    candidate->is_gone = true;
+    candidate->fact.number = number;
+    HASH_ADD(hh, rotation->table, fact.number, sizeof candidate->fact.number, candidate);
+    if (candidate->is_lost) {
+        free(candidate);
+        return NULL;
+    }
+    return candidate;
+}
+
+static void undo_new(struct rotation *rotation)
+{
+    struct candidate *candidate, *next;
+    HASH_ITER (hh, rotation->table, candidate, next) {
+        if (candidate->is_new)
+            forget(rotation, candidate);
+    }
+}
+
+/* Where the rotation goes on: with the current one, or if it went with the first after it that stayed. */
+static void move_current(struct rotation *rotation)
+{
+    for (size_t k = 0; k < rotation->count; k++) {
+        const struct candidate *candidate = rotation->order[(rotation->current + k) % rotation->count];
+        if (!candidate->is_gone) {
+            rotation->current = candidate->position;
+            rotation->served = k == 0 ? rotation->served : 0;
+            return;
+        }
+    }
+    rotation->current = 0;
+    rotation->served = 0;
+}
+
+static void take_order(struct rotation *rotation, struct candidate **order, const struct rotation_fact *facts,
+                       size_t count)
+{
+    struct candidate *candidate, *next;
+    HASH_ITER (hh, rotation->table, candidate, next) {
+        candidate->is_gone = true;
+        candidate->is_new = false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        order[i]->is_gone = false;
+        order[i]->position = i;
+        candidate_update(order[i], &facts[i]);
+    }
+    move_current(rotation);
+    free(rotation->order);
+    rotation->order = order;
+    rotation->count = count;
+    HASH_ITER (hh, rotation->table, candidate, next) {
+        if (candidate->is_gone && candidate->in_flight == 0)
+            forget(rotation, candidate);
+    }
+}
+
+int rotation_sync(struct rotation *rotation, const struct rotation_fact *facts, size_t count)
+{
+    struct candidate **order = calloc(count + 1, sizeof(struct candidate *));
+    if (!order)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        order[i] = find_or_add(rotation, facts[i].number);
+        if (!order[i]) {
+            undo_new(rotation);
+            free(order);
+            return ERR_NOMEM;
+        }
+    }
+    take_order(rotation, order, facts, count);
+    return 0;
+}
+
+void rotation_clear(struct rotation *rotation)
+{
+    take_order(rotation, NULL, NULL, 0);
+}
+
+static bool site_refuses(const struct rotation *rotation, uint32_t site, struct span model, int64_t now_ms)
+{
+    for (size_t i = 0; i < rotation->mark_count; i++) {
+        const struct mark *mark = &rotation->marks[i];
+        if (mark->site == site && mark->until_ms > now_ms && span_equals(span_str(mark->model), model))
+            return true;
+    }
+    return false;
+}
+
+static void mark_site(struct rotation *rotation, uint32_t site, struct span model, int64_t now_ms)
+{
+    struct mark *mark = rotation->marks;
+    for (size_t i = 0; i < rotation->mark_count; i++) { /* the same again, or the first to end */
+        if (rotation->marks[i].site == site && span_equals(span_str(rotation->marks[i].model), model)) {
+            mark = &rotation->marks[i];
+            break;
+        }
+        if (rotation->marks[i].until_ms < mark->until_ms)
+            mark = &rotation->marks[i];
+    }
+    bool is_same =
+        rotation->mark_count > 0 && mark->site == site && span_equals(span_str(mark->model), model);
+    if (!is_same && rotation->mark_count < MAX_MARKS)
+        mark = &rotation->marks[rotation->mark_count++];
+    size_t length = model.length < ROTATION_MODEL_MAX_BYTES ? model.length : ROTATION_MODEL_MAX_BYTES;
+    if (length > 0)
+        memcpy(mark->model, model.data, length);
+    mark->model[length] = '\0';
+    mark->site = site;
+    mark->until_ms = now_ms + ROTATION_NOT_SERVED_MS;
+}
+
+/* How a candidate stands to one wish. */
+enum standing { USABLE, FULL, COOLING, EXHAUSTED, NOT_SERVED, TRIED, OUT, STANDING_COUNT };
+
+static bool is_excluded(const struct rotation_wish *wish, uint64_t id)
+{
+    for (size_t i = 0; i < wish->excluded_count; i++)
+        if (wish->excluded[i] == id)
+            return true;
+    return false;
+}
+
+static enum standing stand(const struct rotation *rotation, const struct candidate *candidate,
+                           const struct rotation_wish *wish, const struct moment *moment, int64_t *until_ms)
+{
+    enum credential_state state = candidate_state(candidate, moment);
+    *until_ms = INT64_MAX;
+    if (state == CREDENTIAL_EXHAUSTED) {
+        *until_ms = candidate->exhausted_until_ms;
+        return EXHAUSTED;
+    }
+    if (state != CREDENTIAL_READY)
+        return OUT;
+    if (site_refuses(rotation, candidate->fact.site, wish->model, moment->now_ms))
+        return NOT_SERVED;
+    int64_t cools_until_ms = candidate_cools_until(candidate, wish->model, moment->now_ms);
+    if (cools_until_ms > 0) {
+        *until_ms = cools_until_ms;
+        return COOLING;
+    }
+    if (is_excluded(wish, candidate->fact.id))
+        return TRIED;
+    return candidate->in_flight >= rotation->rules.max_in_flight ? FULL : USABLE;
+}
+
+static enum rotation_answer answer_without(const bool seen[STANDING_COUNT], struct rotation_choice *choice)
+{
+    if (seen[FULL])
+        return ROTATION_BUSY;
+    if (seen[COOLING] || seen[EXHAUSTED]) {
+        choice->exhausted = !seen[COOLING];
+        return ROTATION_COOLING;
+    }
+    if (seen[TRIED])
+        return ROTATION_TRIED;
+    return seen[NOT_SERVED] ? ROTATION_NOT_SERVED : ROTATION_NONE;
+}
+
+/* The current one while its turn lasts, else the next that can serve. NULL: none, and `answer` says why. */
+static struct candidate *next_usable(struct rotation *rotation, const struct rotation_wish *wish,
+                                     const struct moment *moment, struct rotation_choice *choice,
+                                     enum rotation_answer *answer)
+{
+    bool seen[STANDING_COUNT] = {false};
+    bool is_over = rotation->rules.rotation_count > 0 && rotation->served >= rotation->rules.rotation_count;
+    for (size_t k = 0; k < rotation->count; k++) {
+        struct candidate *candidate =
+            rotation->order[(rotation->current + (is_over ? 1 : 0) + k) % rotation->count];
+        int64_t until_ms;
+        enum standing standing = stand(rotation, candidate, wish, moment, &until_ms);
+        if (standing == USABLE) {
+            bool goes_on = candidate->position == rotation->current && !is_over;
+            rotation->served = goes_on ? rotation->served + 1 : 1;
+            rotation->current = candidate->position;
+            return candidate;
+        }
+        seen[standing] = true;
+        if (until_ms < choice->return_ms)
+            choice->return_ms = until_ms;
+    }
+    *answer = answer_without(seen, choice);
+    return NULL;
+}
+
+static enum rotation_answer grant(struct candidate *candidate, struct rotation_choice *choice)
+{
+    candidate->in_flight++;
+    candidate->uses++;
+    *choice = (struct rotation_choice){.number = candidate->fact.number,
+                                       .generation = candidate->fact.generation,
+                                       .subject = candidate->fact.subject,
+                                       .return_ms = INT64_MAX};
+    return ROTATION_GRANTED;
+}
+
+enum rotation_answer rotation_choose(struct rotation *rotation, const struct rotation_wish *wish,
+                                     const struct moment *moment, struct rotation_choice *choice)
+{
+    bool talks = wish->conversation.length > 0, keeps = false;
+    uint32_t number = talks ? affinity_find(rotation->affinity, wish->conversation, moment->now_ms) : 0;
+    struct candidate *candidate = number ? find(rotation, number) : NULL;
+    *choice = (struct rotation_choice){.return_ms = INT64_MAX};
+    if (candidate && !candidate->is_gone) {
+        int64_t until_ms;
+        enum standing standing = stand(rotation, candidate, wish, moment, &until_ms);
+        if (standing == USABLE) { /* outside the turns: they stay fair for those that have no choice yet */
+            affinity_bind(rotation->affinity, wish->conversation, number, moment->now_ms);
+            return grant(candidate, choice);
+        }
+        keeps = standing == FULL; /* ready, only busy: the next request of the conversation goes back to it */
+    }
+    enum rotation_answer answer = ROTATION_NONE;
+    candidate = next_usable(rotation, wish, moment, choice, &answer);
+    if (!candidate)
+        return answer;
+    if (talks && !keeps)
+        affinity_bind(rotation->affinity, wish->conversation, candidate->fact.number, moment->now_ms);
+    return grant(candidate, choice);
+}
+
+bool rotation_adopt(struct rotation *rotation, uint32_t number, uint64_t *generation)
+{
+    struct candidate *candidate = find(rotation, number);
+    if (!candidate)
+        return false;
+    candidate->in_flight++;
+    *generation = candidate->fact.generation;
+    return true;
+}
+
+void rotation_end(struct rotation *rotation, uint32_t number)
+{
+    struct candidate *candidate = find(rotation, number);
+    assert(candidate && candidate->in_flight > 0);
+    candidate->in_flight--;
+    if (candidate->is_gone && candidate->in_flight == 0)
+        forget(rotation, candidate);
+}
+
+bool rotation_report(struct rotation *rotation, const struct rotation_report *report,
+                     const struct moment *moment, struct rotation_view *view)
+{
+    struct candidate *candidate = find(rotation, report->number);
+    struct span model;
+    if (!candidate || candidate->is_gone)
+        return false;
+    if (report->outcome == OUTCOME_MODEL_NOT_SERVED)
+        mark_site(rotation, candidate->fact.site, report->model, moment->now_ms);
+    if (!candidate_report(candidate, report, rotation->rules.exhausted_ms, moment->now_ms, &model))
+        return false;
+    candidate_look(candidate, moment, view);
+    if (view->state == CREDENTIAL_COOLING) { /* of several, the one that is new */
+        view->model = model;
+        view->until_ms = candidate_cools_until(candidate, model, moment->now_ms);
+    }
+    return true;
+}
+
+size_t rotation_size(const struct rotation *rotation)
+{
+    return rotation->count;
+}
+
+void rotation_look(const struct rotation *rotation, size_t i, const struct moment *moment,
+                   struct rotation_view *view)
+{
+    candidate_look(rotation->order[i], moment, view);
+}

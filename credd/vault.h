@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* vault - the credentials directory: what files there are, which of them are credentials, and their secrets.
+ *
+ * Every regular *.json file directly in the directory is a credential, but manager_state.json (the
+ * reference's own state) and names that begin with a dot (files being written). A file that cannot be used
+ * stays in the list with the problem said; nothing here ever writes to a file. Scanning reads only what
+ * changed since the last scan. It blocks on the file system for that long: a local directory, a few ms at
+ * worst.
+ *
+ * A credential's address holds as long as its file is there. Its content may change at each vault_scan. */
+#ifndef CREDD_VAULT_H
+#define CREDD_VAULT_H
+
+#include "credd/credential_file.h"
+#include "credd/site.h"
+
+#include <sys/types.h>
+
+enum {
+    VAULT_MAX_CREDENTIALS = 4096, /* more files are left aside, with a log line */
+    CREDENTIAL_ID_BYTES = 17      /* 16 hex digits and NUL */
+};
+
+struct vault;
+
+/* Read by all, written by the vault only. */
+struct credential {
+    char id[CREDENTIAL_ID_BYTES]; /* stable and opaque: from a hash of the file name */
+    uint32_t number;              /* the upper 32 bits of that hash; unique here, never 0 */
+    char *filename;
+    char problem[CREDENTIAL_PROBLEM_BYTES]; /* empty: usable. Then all below is set: */
+    struct credential_file file;
+    const struct site *site;
+    struct buffer headers;     /* GRANT's header lines */
+    uint64_t token_generation; /* changes when the token does; never 0 */
+};
+
+/* Creates the directory (0700) if it is missing, and scans it. Borrows `sites`. Returns owned, NULL on
+ * failure (logged). */
+struct vault *vault_open(const char *directory, const struct sites *sites);
+void vault_close(struct vault **vault); /* wipes secrets */
+
+/* Looks at the directory again. Returns true if any credential came, changed or went: then addresses of those
+ * that went are already invalid, and the caller syncs what it keeps before anything else. Logs what it found.
+ * A directory that cannot be read leaves things as they are; one that vanished is made anew, empty. */
+bool vault_scan(struct vault *vault);
+
+const char *vault_directory(const struct vault *vault);
+/* The device and inode of the directory as last seen; they change when it is replaced. */
+void vault_identity(const struct vault *vault, dev_t *device, ino_t *inode);
+size_t vault_count(const struct vault *vault);
+/* The i-th by file name (byte order), i below vault_count. */
+const struct credential *vault_at(const struct vault *vault, size_t i);
+
+/* The id of a file name. Pure. */
+void credential_id_of(const char *filename, char id[CREDENTIAL_ID_BYTES], uint32_t *number);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* waiters - the queue of LEASEs that found every credential busy. First come, first served. Part of broker.
+ */
+#ifndef CREDD_WAITERS_H
+#define CREDD_WAITERS_H
+
+#include "credd/rotation.h"
+
+enum { WAITER_MAX_EXCLUDED = 128 }; /* LEASE's exclude list holds 120 ids at most */
+
+struct waiter {
+    void *worker;
+    uint64_t request;
+    int64_t deadline_ms;
+    struct rotation_wish wish; /* in the queue: points into the waiter's own memory */
+    struct waiter *prev, *next;
+};
+
+struct waiters {
+    struct waiter *list;
+    size_t count;
+};
+
+/* Appends a copy. 0 or ERR_NOMEM. */
+int waiters_append(struct waiters *waiters, const struct waiter *waiter);
+void waiters_remove(struct waiters *waiters, struct waiter *waiter); /* frees it */
+void waiters_forget(struct waiters *waiters, const void *worker);    /* all of that worker */
+void waiters_fini(struct waiters *waiters);
+static inline size_t waiters_count(const struct waiters *waiters)
+{
+    return waiters->count;
+}
+static inline struct waiter *waiters_first(const struct waiters *waiters)
+{
+    return waiters->list;
+}
+static inline struct waiter *waiters_next(const struct waiter *waiter)
+{
+    return waiter->next;
+}
+
+/* The number that an id of 16 hex digits stands for; 0 if it is not one. */
+uint64_t credential_id_value(struct span id);
+/* The numbers of a comma separated list of ids; what is no id is passed over. Returns how many, at most
+ * `max`. */
+size_t credential_ids_parse(struct span list, uint64_t *values, size_t max);
+
+#endif
