@@ -321,6 +321,35 @@ int settings_load(struct settings *settings, char *const *environment, const cha
     return error;
 }
 
+/* For settings_load_run_dir: every other name is passed over. */
+static int set_run_dir(void *context, struct span name, struct span value)
+{
+    const char *reason;
+    return span_equals(name, SPAN(SETTINGS_PREFIX "RUN_DIR")) ? settings_set(context, name, value, &reason)
+                                                              : 0;
+}
+
+int settings_load_run_dir(struct settings *settings, char *const *environment, const char *dotenv_path)
+{
+    struct buffer text;
+    int line_number;
+    buffer_init(&text);
+    *settings = (struct settings){0};
+    int error = set_defaults(settings);
+    if (error == 0 && read_file(dotenv_path, &text) == 0)
+        error = settings_parse_dotenv(buffer_span(&text), set_run_dir, settings, &line_number);
+    buffer_fini_secret(&text);
+    for (; error != ERR_NOMEM && *environment; environment++) {
+        size_t length = strcspn(*environment, "=");
+        if ((*environment)[length] == '=')
+            error = set_run_dir(settings, span_of(*environment, length), span_str(*environment + length + 1));
+    }
+    if (error != ERR_NOMEM) /* mistakes are for settings_load to report */
+        error = compute_run_dir(settings, &text);
+    buffer_fini(&text);
+    return error;
+}
+
 void settings_fini(struct settings *settings)
 {
     for (size_t i = 0; i < setting_row_count; i++) {

@@ -119,6 +119,10 @@ struct settings {
  * (run directory, endpoints, workers). `environment` is NULL-terminated NAME=VALUE; pass `environ`. Logs its
  * own failure. 0, ERR_CONFIG, ERR_NOMEM. Pair with settings_fini, on failure too. */
 int settings_load(struct settings *settings, char *const *environment, const char *dotenv_path);
+/* Only `run_dir`, found as settings_load finds it; the rest are defaults. Other settings may be missing or
+ * wrong: for commands that must reach a running system whatever has become of its settings. 0 or ERR_NOMEM.
+ */
+int settings_load_run_dir(struct settings *settings, char *const *environment, const char *dotenv_path);
 void settings_fini(struct settings *settings); /* wipes the password */
 
 /* Parses one `.env` text into NAME, VALUE pairs: comments, `export `, single and double quotes (with \n \"
