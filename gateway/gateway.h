@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* gateway - the parts of this service, and nothing else: made in order of need, freed in reverse. */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include "proto/reporter.h"
+#include "proto/service.h"
+
+struct gateway {
+    struct service *service;
+    const struct settings *settings;
+    struct reporter *reporter; /* to statsd: usage, counters, gauges */
+    struct metrics *metrics;
+    struct auth *auth;
+    struct rpc *statsd; /* questions to statsd */
+    struct completions *completions;
+    struct front *front; /* HTTP: it uses all of the above */
+};
+
+/* Returns owned, not yet accepting connections before the service runs; NULL on failure (logged). */
+struct gateway *gateway_new(struct service *service);
+void gateway_free(struct gateway **gateway);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/rpc.h"
+#include "proto/error.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+struct rpc_question {
+    struct rpc *rpc;
+    struct peer *peer;
+    uint64_t number;
+    uv_timer_t timer;
+    void (*answered)(void *context, int error, int status, struct span body);
+    void *context;
+    struct rpc_question *prev, *next;
+};
+
+struct rpc {
+    struct service *service;
+    struct link *link;
+    struct rpc_question *open;
+    uint64_t last_number;
+};
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void rpc_drop(struct rpc_question **question_pointer)
+{
+    struct rpc_question *question = *question_pointer;
+    *question_pointer = NULL;
+    if (!question)
+        return;
+    DL_DELETE(question->rpc->open, question);
+    uv_close((uv_handle_t *)&question->timer, on_timer_closed);
+}
+
+static void answer(struct rpc_question *question, int error, int status, struct span body)
+{
+    void (*answered)(void *context, int error, int status, struct span body) = question->answered;
+    void *context = question->context;
+    rpc_drop(&question);
+    answered(context, error, status, body);
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+    answer(timer->data, ERR_TIMEOUT, 0, span_of(NULL, 0));
+}
+
+static void on_up(void *owner, struct peer *peer, const struct msg_hello *hello)
+{
+    (void)owner;
+    (void)peer;
+    (void)hello;
+}
+
+static void on_down(void *owner, struct peer *peer, enum link_down why)
+{
+    struct rpc *rpc = owner;
+    struct rpc_question *question, *next;
+    (void)why;
+    DL_FOREACH_SAFE (rpc->open, question, next)
+        if (question->peer == peer)
+            answer(question, ERR_PEER_GONE, 0, span_of(NULL, 0));
+}
+
+static void on_frame(void *owner, struct peer *peer, const struct frame *frame, const void *message)
+{
+    struct rpc *rpc = owner;
+    const struct msg_reply *reply = message;
+    struct rpc_question *question;
+    if (frame->type != MESSAGE_REPLY)
+        return;
+    DL_FOREACH (rpc->open, question) {
+        if (question->number == frame->request && question->peer == peer) {
+            answer(question, 0, reply->status, reply->body);
+            return;
+        }
+    }
+}
+
+static const struct link_handlers handlers = {on_up, on_down, on_frame};
+
+struct rpc *rpc_new(struct service *service, const char *endpoints)
+{
+    struct rpc *rpc = calloc(1, sizeof *rpc);
+    if (!rpc)
+        return NULL;
+    rpc->service = service;
+    rpc->link = link_connect(service, endpoints, &handlers, rpc);
+    if (!rpc->link)
+        rpc_free(&rpc);
+    return rpc;
+}
+
+void rpc_free(struct rpc **rpc_pointer)
+{
+    struct rpc *rpc = *rpc_pointer;
+    *rpc_pointer = NULL;
+    if (!rpc)
+        return;
+    if (rpc->link)
+        link_close(&rpc->link);
+    assert(!rpc->open);
+    free(rpc);
+}
+
+bool rpc_is_up(const struct rpc *rpc)
+{
+    return link_peer_count(rpc->link) > 0;
+}
+
+struct rpc_question *rpc_ask(struct rpc *rpc, const char *method, struct span body, uint64_t timeout_ms,
+                             void (*answered)(void *context, int error, int status, struct span body),
+                             void *context)
+{
+    struct msg_call call = {span_str(method), body};
+    struct peer *peer = rpc_is_up(rpc) ? link_peer(rpc->link, 0) : NULL;
+    struct rpc_question *question = peer ? calloc(1, sizeof *question) : NULL;
+    if (!question)
+        return NULL;
+    if (peer_send(peer, MESSAGE_CALL, rpc->last_number + 1, &call) < 0) {
+        free(question);
+        return NULL;
+    }
+    question->rpc = rpc;
+    question->peer = peer;
+    question->number = ++rpc->last_number;
+    question->answered = answered;
+    question->context = context;
+    question->timer.data = question;
+    uv_timer_init(service_loop(rpc->service), &question->timer);
+    uv_timer_start(&question->timer, on_timeout, timeout_ms, 0);
+    DL_APPEND(rpc->open, question);
+    return question;
+}

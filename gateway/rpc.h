@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* rpc - questions to another service: CALL out, REPLY back, or a timeout. Owned by the gateway; never blocks.
+ */
+#ifndef GATEWAY_RPC_H
+#define GATEWAY_RPC_H
+
+#include "proto/link.h"
+
+struct rpc;
+struct rpc_question;
+
+/* Connects to `endpoints`, now or whenever there is somebody. Returns owned; NULL on failure (logged). */
+struct rpc *rpc_new(struct service *service, const char *endpoints);
+/* Open questions must have been dropped. NULL-safe. */
+void rpc_free(struct rpc **rpc);
+bool rpc_is_up(const struct rpc *rpc);
+
+/* `answered` is called once, on the loop, never in here: error 0 with status and JSON body (borrowed), or
+ * ERR_TIMEOUT, ERR_PEER_GONE. The question is gone then. Returns NULL, and will never call, when nobody is
+ * there or memory is out. */
+struct rpc_question *rpc_ask(struct rpc *rpc, const char *method, struct span body, uint64_t timeout_ms,
+                             void (*answered)(void *context, int error, int status, struct span body),
+                             void *context);
+/* Forgets a question: `answered` will not be called. NULL-safe. */
+void rpc_drop(struct rpc_question **question);
+
+#endif
