@@ -30,7 +30,7 @@
 
 enum {
     REQUEST_SLICE_BYTES = 256 << 10,        /* about half a millisecond */
-    REQUEST_MODEL_MAX_BYTES = 256,          /* names have tens */
+    REQUEST_MODEL_MAX_BYTES = 128,          /* what LEASE, END and EVENT carry (proto/message.h) */
     REQUEST_SYSTEM_MESSAGES_MAX = 10000,    /* system and developer messages: each costs an edit */
     REQUEST_SYSTEM_TEXTS_MAX = 10000,       /* texts that keyword rules apply to */
     REQUEST_RULED_TEXT_MAX_BYTES = 1 << 20, /* one text that keyword rules apply to: about 4 ms at worst */

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+# upstream_worker_core: what an answer and a request are, as bytes; no sockets, no loop.
+set(core_concepts json_lexer json_string json_tree sse_parser usage chunk tool_calls retry_after upstream_error
+    normaliser aggregator answer payload keyword_rules request_scan request_edits request_body)
+list(TRANSFORM core_concepts APPEND .c OUTPUT_VARIABLE core_sources)
+cb_library(upstream_worker_core SOURCES ${core_sources} LINK proto_base)
+
+foreach(concept json_lexer json_string json_tree sse_parser answer request_body)
+  cb_test(${concept}_test SOURCES ${concept}_test.c LINK upstream_worker_core)
+endforeach()
+foreach(concept json_tree sse_parser)
+  cb_fuzzer(${concept}_fuzz SOURCES ${concept}_fuzz.c LINK upstream_worker_core)
+endforeach()
