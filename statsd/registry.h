@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* registry - the numbers that processes report: gauges while the process is connected, counters for ever.
+ *
+ * A counter arrives as a process's total since its own start and is added up by role (families
+ * `codebuddy2api_process_…`: by process too), so that it never goes back, whichever process restarts. To hold
+ * that over statsd's own restart, sums are saved together with the last value of each source they contain;
+ * and what is shown is what was saved, unless saving fails (registry_show_unsaved).
+ *
+ *   source: one life of one process (name@host:pid and start). connected → gone, remembered for a day in case
+ *   it was only the connection or statsd that broke → forgotten.
+ *   process: name@host. Of two connected sources of one process (a replaced and its successor) the younger
+ * one's gauges are shown.
+ *
+ * Bounds: 1,000 numbers per source, 20,000 sums, 4,096 sources. Pure but for memory; owned by the hub. */
+#ifndef STATSD_REGISTRY_H
+#define STATSD_REGISTRY_H
+
+#include "statsd/counter_rows.h"
+#include "statsd/metric.h"
+
+struct registry;
+struct source;
+
+struct registry *registry_new(void); /* returns owned, NULL when out of memory */
+void registry_free(struct registry **registry);
+
+/* A process has connected. `process`: name@host, without a space; with `pid` and start it names one life. If
+ * that was seen before, it goes on where it was. Returns borrowed, valid until closed; NULL when out of
+ * memory or over the limit. */
+struct source *registry_open_source(struct registry *registry, const char *role, const char *process,
+                                    uint32_t pid, int64_t started_wall_ms);
+/* It is gone: its gauges go, its counters stay. NULL-safe. */
+void registry_close_source(struct registry *registry, struct source **source, int64_t now_wall_ms);
+/* One number. 0, ERR_INVALID (name not accepted, or of another kind than before), ERR_BUSY (over a limit),
+ * ERR_NOMEM; all but 0 are counted. */
+int registry_report(struct registry *registry, struct source *source, struct span name, enum gauge_kind kind,
+                    int64_t value_micro, int64_t now_wall_ms);
+uint64_t registry_refused_count(const struct registry *registry);
+
+/* ---- keeping: collect → commit → settle, one at a time ---- */
+
+/* Appends what changed since the last settled collect. 0 or ERR_NOMEM (nothing is lost: collect again). */
+int registry_collect(struct registry *registry, struct counter_rows *rows);
+/* What was collected last is durable (or not: then it is collected again). */
+void registry_settle(struct registry *registry, bool saved);
+/* Takes what an earlier run saved; may come after the first reports. 0 or ERR_NOMEM. */
+int registry_load(struct registry *registry, const struct counter_rows *rows);
+/* All is to be saved again: the ledger is a new one. */
+void registry_mark_unsaved(struct registry *registry);
+/* Forgets sources gone for a day or replaced for a minute, and the sums of processes without any. Call once a
+ * minute. */
+void registry_sweep(struct registry *registry, int64_t now_wall_ms);
+/* While nothing can be saved: show sums as they are, at the risk that a crash sets them back. */
+void registry_show_unsaved(struct registry *registry, bool show);
+
+/* ---- reading ---- */
+
+struct registry_sample {
+    const struct metric *metric;
+    const char *role;    /* not empty */
+    const char *process; /* empty for a role's sum */
+    int64_t value_micro;
+};
+/* Every number to be shown, in no order. A negative return of `each` stops and is returned. */
+int registry_each(const struct registry *registry,
+                  int (*each)(void *context, const struct registry_sample *sample), void *context);
+size_t registry_connected_count(const struct registry *registry, const char *role);
+/* Sum over the connected processes of a role of the gauge with exactly this name. False: none reports it. */
+bool registry_read_gauge(const struct registry *registry, const char *role, const char *name,
+                         int64_t *value_micro);
+
+#endif
