@@ -5,7 +5,7 @@
 #include "deploy/supervisor/status.h"
 
 #include "proto/error.h"
-#include "proto/log.h"
+#include "proto/settings.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -70,22 +70,6 @@ int command_parse(struct command *command, int argc, char *const *argv)
         command->json = true;
     }
     return 0;
-}
-
-bool command_answer(const struct command *command)
-{
-    if (command->verb == COMMAND_HELP) {
-        print_usage(stdout);
-        fputc('\n', stdout);
-        settings_print_help(stdout);
-    } else if (command->verb == COMMAND_VERSION) {
-        puts("codebuddy2api " CB_VERSION);
-    } else if (command->verb == COMMAND_PRINT_ENV) {
-        settings_print_dotenv(stdout);
-    } else {
-        return false;
-    }
-    return true;
 }
 
 /* A connection to the supervisor of this run directory, or -1. */
@@ -185,11 +169,53 @@ static int ask_supervisor(const struct command *command, const char *run_dir)
     return exit_code;
 }
 
-int command_ask(const struct command *command, const struct settings *settings)
+static int check_settings(void)
 {
-    if (command->verb == COMMAND_CHECK) {
+    struct settings settings;
+    int error = settings_load(&settings, environ, ".env"); /* says what is wrong */
+
+    settings_fini(&settings);
+    if (error == 0)
         puts("the settings are good");
-        return EXIT_OK;
+    return error == 0 ? EXIT_OK : EXIT_CONFIG;
+}
+
+static int find_and_ask(const struct command *command)
+{
+    struct settings settings;
+    int exit_code = EXIT_SYSTEM;
+
+    if (settings_load_run_dir(&settings, environ, ".env") == 0)
+        exit_code = ask_supervisor(command, settings.run_dir);
+    settings_fini(&settings);
+    return exit_code;
+}
+
+bool command_answer(const struct command *command, int *exit_code)
+{
+    *exit_code = EXIT_OK;
+    switch (command->verb) {
+    case COMMAND_RUN:
+        return false;
+    case COMMAND_STATUS:
+    case COMMAND_RELOAD:
+    case COMMAND_STOP:
+        *exit_code = find_and_ask(command);
+        break;
+    case COMMAND_CHECK:
+        *exit_code = check_settings();
+        break;
+    case COMMAND_HELP:
+        print_usage(stdout);
+        fputc('\n', stdout);
+        settings_print_help(stdout);
+        break;
+    case COMMAND_VERSION:
+        puts("codebuddy2api " CB_VERSION);
+        break;
+    case COMMAND_PRINT_ENV:
+        settings_print_dotenv(stdout);
+        break;
     }
-    return ask_supervisor(command, settings->run_dir);
+    return true;
 }

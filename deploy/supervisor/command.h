@@ -3,7 +3,7 @@
 #ifndef SUPERVISOR_COMMAND_H
 #define SUPERVISOR_COMMAND_H
 
-#include "proto/settings.h"
+#include <stdbool.h>
 
 enum { EXIT_USAGE = 64, EXIT_NOT_READY = 1, EXIT_NOT_RUNNING = 3 };
 
@@ -25,10 +25,9 @@ struct command {
 
 /* 0, or ERR_INVALID: usage and the reason were printed on standard error. */
 int command_parse(struct command *command, int argc, char *const *argv);
-/* Carries out what needs no settings (help, version, sample .env). False if it is none of these. */
-bool command_answer(const struct command *command);
-/* Carries out status, reload, stop or check; blocks until it is over. Returns the exit status: 0;
- * EXIT_NOT_READY (status: not all ready; reload: failed); EXIT_NOT_RUNNING. */
-int command_ask(const struct command *command, const struct settings *settings);
+/* Carries out what starts nothing: all but run. False if it is run. Blocks until it is over. `exit_code`: 0;
+ * EXIT_NOT_READY (status: not all ready; reload, stop: failed); EXIT_NOT_RUNNING; EXIT_CONFIG (check);
+ * EXIT_SYSTEM (no memory). status, reload and stop need no good settings, only where the run directory is. */
+bool command_answer(const struct command *command, int *exit_code);
 
 #endif

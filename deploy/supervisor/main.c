@@ -2,7 +2,7 @@
 /* codebuddy2api - the supervisor, and the command that a person runs.
  * One process, one loop, one thread. What it promises its children: proto/service.h. */
 #include "deploy/supervisor/command.h"
-#include "deploy/supervisor/supervise.h"
+#include "deploy/supervisor/process.h"
 #include "deploy/supervisor/supervisor.h"
 
 #include "proto/error.h"
@@ -20,22 +20,17 @@ int main(int argc, char **argv)
     struct settings settings = {0};
     struct rundir *rundir = NULL;
     struct supervisor *supervisor = NULL;
-    int exit_code = EXIT_CONFIG; /* whoever started us need not try again */
+    int exit_code = EXIT_USAGE;
 
     log_init("supervisor", LOG_INFO);
-    if (command_parse(&command, argc, argv) < 0)
-        return EXIT_USAGE;
-    if (command_answer(&command))
-        return EXIT_OK;
+    if (command_parse(&command, argc, argv) < 0 || command_answer(&command, &exit_code))
+        return exit_code;
+
+    exit_code = EXIT_CONFIG; /* whoever started us need not try again */
     if (settings_load(&settings, environ, ".env") < 0)
         goto out;
     log_init("supervisor", log_level_of(settings.log_level));
-    if (command.verb != COMMAND_RUN) {
-        exit_code = command_ask(&command, &settings);
-        goto out;
-    }
-
-    supervisor_prepare_process();
+    process_prepare();
     int error = rundir_acquire(settings.run_dir, settings.drain_s + TAKE_OVER_GRACE_S, &rundir);
     if (error == 0)
         error = supervisor_new(&settings, rundir, &supervisor);

@@ -2,6 +2,7 @@
 #include "deploy/supervisor/supervisor.h"
 
 #include "deploy/supervisor/control.h"
+#include "deploy/supervisor/process.h"
 #include "deploy/supervisor/tree.h"
 
 #include "proto/clock.h"
@@ -10,20 +11,12 @@
 #include "proto/log.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    FIRST_INHERITED_FD = 3,
-    OPEN_FILES_MAX = 1 << 20, /* some engines allow a billion, which makes programs that walk them crawl */
-    PATH_BYTES = 4096
-};
+enum { FIRST_INHERITED_FD = 3, PATH_BYTES = 4096 };
 
 struct supervisor {
     const struct settings *settings;
@@ -40,47 +33,6 @@ struct supervisor {
     const char *variables[3];
     char api_url[300], ops_url[300];
 };
-
-/* ---- process ---- */
-
-static void keep_descriptors_to_ourselves(void)
-{
-    if (close_range(FIRST_INHERITED_FD, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
-        return;
-    for (int fd = FIRST_INHERITED_FD; fd < 1024; fd++) /* a kernel before 5.11 */
-        listen_set_cloexec(fd);
-}
-
-void supervisor_prepare_process(void)
-{
-    struct rlimit limit;
-
-    umask(077);
-    signal(SIGPIPE, SIG_IGN);
-    keep_descriptors_to_ourselves();
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < OPEN_FILES_MAX) {
-        limit.rlim_cur = limit.rlim_max < OPEN_FILES_MAX ? limit.rlim_max : OPEN_FILES_MAX;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
-static bool has_terminal(void)
-{
-    int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
-
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
-}
-
-/* SIGHUP means reload, but from a terminal that closes it means stop, unless somebody said nohup. */
-static bool must_stop_on_hangup(void)
-{
-    struct sigaction former;
-
-    sigaction(SIGHUP, NULL, &former);
-    return former.sa_handler != SIG_IGN && has_terminal();
-}
 
 static int find_directory(struct supervisor *supervisor)
 {
@@ -219,7 +171,7 @@ static void on_hangup_signal(uv_signal_t *handle, int number)
     struct supervisor *supervisor = handle->data;
 
     (void)number;
-    if (supervisor->stops_on_hangup && !has_terminal()) {
+    if (supervisor->stops_on_hangup && !process_has_terminal()) {
         log_info(NULL, "terminal_closed");
         tree_stop(supervisor->tree, false);
     } else if (reload(supervisor) == ERR_BUSY) {
@@ -363,7 +315,7 @@ int supervisor_new(const struct settings *settings, struct rundir *rundir,
     supervisor->http_fd = supervisor->ops_fd = -1;
     supervisor->ready_fd = ready_fd_of_environment();
     supervisor->started_ms = clock_now_ms();
-    supervisor->stops_on_hangup = must_stop_on_hangup();
+    supervisor->stops_on_hangup = process_stops_on_hangup();
     start_signals(supervisor);
     error = acquire(supervisor);
     if (error < 0)

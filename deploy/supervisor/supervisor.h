@@ -13,9 +13,6 @@
 
 struct supervisor;
 
-/* What must hold for this process before it makes or starts anything: files are private (umask), no stray
- * descriptor reaches a child, the children may open as many as the system allows. */
-void supervisor_prepare_process(void);
 /* Makes the data and credential directories, binds the API's and the ops port, opens the control socket.
  * Borrows settings for its life, takes rundir. Failures are logged. 0 and `supervisor` is owned; ERR_CONFIG,
  * ERR_IO, ERR_NOMEM. */
