@@ -133,13 +133,14 @@ int main(int argc, char **argv)
     struct sigaction terminate = {.sa_handler = on_terminate};
     const char *role = strrchr(argv[0], '/') + strlen("/codebuddy2api-");
     char mode[32];
+    const char *supervisor_fd = getenv("SUPERVISOR_FD");
     int fd;
 
-    if (argc != 3 || strcmp(argv[1], "--instance") != 0 || !getenv("SUPERVISOR_FD") || !getenv("FAKE_DIR"))
+    if (argc != 3 || strcmp(argv[1], "--instance") != 0 || !supervisor_fd || !getenv("FAKE_DIR"))
         return 98;
     setrlimit(RLIMIT_CORE, &no_core);
     snprintf(name, sizeof(name), "%s-%s", role, argv[2]);
-    fd = (int)strtol(getenv("SUPERVISOR_FD"), NULL, 10);
+    fd = (int)strtol(supervisor_fd, NULL, 10);
     read_mode(role, mode, sizeof(mode));
     say_inheritance();
     if (strcmp(mode, "crash") == 0)

@@ -35,7 +35,7 @@ int rundir_make(const char *setting, const char *path)
     char *partial = span_dup(span_str(path));
     int failed = partial ? 0 : ENOMEM;
 
-    for (char *c = partial; c && *c && failed == 0;) {
+    for (char *c = partial; failed == 0 && *c;) {
         c += strspn(c, "/");
         c += strcspn(c, "/");
         char rest = *c;

@@ -29,18 +29,29 @@ void testbed_write_file(const struct testbed *bed, const char *name, const char 
 
 void testbed_set_variable(struct testbed *bed, const char *name, const char *value)
 {
-    char *variable = bed->variables[bed->variables_count];
-
     assert_true(bed->variables_count < TESTBED_VARIABLES_MAX);
-    snprintf(variable, sizeof(bed->variables[0]), "%s=%s", name, value);
-    bed->environment[bed->variables_count++] = variable;
+    assert_true(asprintf(&bed->environment[bed->variables_count], "%s=%s", name, value) > 0);
+    bed->variables_count++;
+}
+
+void testbed_unset_variable(struct testbed *bed, const char *name)
+{
+    size_t length = strlen(name);
+
+    for (int i = 0; i < bed->variables_count; i++) {
+        if (strncmp(bed->environment[i], name, length) != 0 || bed->environment[i][length] != '=')
+            continue;
+        free(bed->environment[i]);
+        bed->environment[i] = bed->environment[--bed->variables_count];
+        bed->environment[bed->variables_count] = NULL;
+        return;
+    }
 }
 
 void testbed_replace_variable(struct testbed *bed, const char *name, const char *value)
 {
-    for (int i = 0; i < bed->variables_count; i++)
-        if (strncmp(bed->variables[i], name, strlen(name)) == 0 && bed->variables[i][strlen(name)] == '=')
-            snprintf(bed->variables[i], sizeof(bed->variables[i]), "%s=%s", name, value);
+    testbed_unset_variable(bed, name);
+    testbed_set_variable(bed, name, value);
 }
 
 static void make_fakes(const struct testbed *bed)
@@ -104,7 +115,6 @@ static pid_t launch(struct testbed *bed, const char *program, const char *const 
     take_terminal(bed);
     if (chdir(bed->directory) < 0 || dup2(output_fd, STDOUT_FILENO) < 0 || dup2(output_fd, STDERR_FILENO) < 0)
         _exit(97);
-    bed->environment[bed->variables_count] = NULL;
     execve(program, (char *const *)(uintptr_t)arguments, bed->environment);
     _exit(96);
 }
@@ -112,7 +122,7 @@ static pid_t launch(struct testbed *bed, const char *program, const char *const 
 void testbed_start(struct testbed *bed, const char *program)
 {
     const char *arguments[] = {program, NULL};
-    int log_pipe[2], ready_pipe[2], variables_count = bed->variables_count;
+    int log_pipe[2], ready_pipe[2];
     char number[16];
 
     assert_int_equal(pipe2(log_pipe, O_CLOEXEC), 0);
@@ -125,7 +135,7 @@ void testbed_start(struct testbed *bed, const char *program)
     if (bed->ready_fd >= 0)
         close(bed->ready_fd);
     bed->pid = launch(bed, program, arguments, log_pipe[1]);
-    bed->variables_count = variables_count;
+    testbed_unset_variable(bed, "SUPERVISOR_READY_FD");
     bed->log_fd = log_pipe[0];
     bed->ready_fd = ready_pipe[0];
     close(log_pipe[1]);
@@ -209,7 +219,9 @@ void testbed_wait_ready(struct testbed *bed)
 
     assert_int_equal(poll(&poll_fd, 1, TESTBED_PATIENCE_MS), 1);
     assert_true(read(bed->ready_fd, line, sizeof(line) - 1) > 0);
-    assert_int_equal(sscanf(line, "ready http=%d ops=%d\n", &bed->http_port, &bed->ops_port), 2);
+    assert_memory_equal(line, "ready ", strlen("ready "));
+    bed->http_port = (int)testbed_number_in(span_str(line), "http=");
+    bed->ops_port = (int)testbed_number_in(span_str(line), "ops=");
 }
 
 void testbed_start_ready(struct testbed *bed, const char *program)
@@ -245,8 +257,7 @@ void testbed_stop(struct testbed *bed, int signal_number)
 int testbed_tear_down(void **state)
 {
     struct testbed *bed = *state;
-    char command[PATH_BYTES];
-    const char *arguments[] = {"rm", "-rf", command, NULL};
+    const char *arguments[] = {"rm", "-rf", bed->directory, NULL};
 
     if (bed->pid > 0) { /* a test failed: its children see the pipe close */
         kill(bed->pid, SIGKILL);
@@ -254,9 +265,12 @@ int testbed_tear_down(void **state)
     }
     close(bed->log_fd);
     close(bed->ready_fd);
-    buffer_fini(&bed->log);
-    snprintf(command, sizeof(command), "%s", bed->directory);
+    close(bed->terminal_fd);
+    bed->terminal_fd = -1;
     testbed_wait_exit(launch(bed, "/bin/rm", arguments, STDERR_FILENO));
+    buffer_fini(&bed->log);
+    while (bed->variables_count > 0)
+        free(bed->environment[--bed->variables_count]);
     free(bed);
     return 0;
 }

@@ -14,17 +14,11 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-enum {
-    TESTBED_PATIENCE_MS = 20000,
-    TESTBED_DIRECTORY_BYTES = 64,
-    TESTBED_VARIABLE_BYTES = 320,
-    TESTBED_VARIABLES_MAX = 24
-};
+enum { TESTBED_PATIENCE_MS = 20000, TESTBED_DIRECTORY_BYTES = 64, TESTBED_VARIABLES_MAX = 24 };
 
 struct testbed {
     char directory[TESTBED_DIRECTORY_BYTES]; /* working directory: run/, state/, bin/, the fakes' modes */
-    char variables[TESTBED_VARIABLES_MAX][TESTBED_VARIABLE_BYTES];
-    char *environment[TESTBED_VARIABLES_MAX + 1];
+    char *environment[TESTBED_VARIABLES_MAX + 1]; /* owned NAME=VALUE */
     int variables_count;
     pid_t pid; /* 0: not running */
     int log_fd, ready_fd;
@@ -41,6 +35,7 @@ int testbed_tear_down(void **state);
 /* A file in the directory; named as a role, it holds the mode of that role's next fakes (fake_child.c). */
 void testbed_write_file(const struct testbed *bed, const char *name, const char *text);
 void testbed_set_variable(struct testbed *bed, const char *name, const char *value);
+void testbed_unset_variable(struct testbed *bed, const char *name);
 void testbed_replace_variable(struct testbed *bed, const char *name, const char *value);
 
 void testbed_start(struct testbed *bed, const char *program);
