@@ -262,8 +262,11 @@ void broker_lease(struct broker *broker, void *worker, uint64_t request, const s
                  .conversation = lease->conversation_id,
                  .excluded = excluded,
                  .excluded_count = credential_ids_parse(lease->exclude, excluded, WAITER_MAX_EXCLUDED)}};
+    if (lease->wait_ms == 0)
+        broker_pump(broker, moment); /* the others first; then it is now or never */
     /* Who comes while others wait waits behind them; the pump at the end of the turn looks at all. */
-    if (waiters_count(&broker->waiters) == 0 && try_answer(broker, &asker, moment))
+    bool is_its_turn = lease->wait_ms == 0 || waiters_count(&broker->waiters) == 0;
+    if (is_its_turn && try_answer(broker, &asker, moment))
         return;
     if (lease->wait_ms == 0 || waiters_count(&broker->waiters) >= BROKER_MAX_WAITERS ||
         waiters_append(&broker->waiters, &asker) < 0)

@@ -10,6 +10,7 @@
 enum {
     REPORT_EVERY_MS = 1000,
     SYNC_AGAIN_MS = 100,
+    LINGER_MS = 5000, /* see desk.h; a worker waits as long for an answer */
     MICRO = 1000000,
     EXHAUSTED_MS =
         3600 * 1000, /* until quota is asked for: refills are daily or monthly, an hour finds them */
@@ -26,7 +27,8 @@ struct desk {
     uv_timer_t *report; /* numbers, each second */
     int64_t due_ms;     /* when `due` fires; INT64_MAX: not armed */
     bool must_sync;     /* the last sync ran out of memory */
-    bool is_held;       /* a drain waits for us */
+    bool is_held;       /* a drain waits for us … */
+    int64_t let_go_ms;  /* … until then at most */
     struct broker_counters reported;
 };
 
@@ -61,6 +63,8 @@ static void arm(struct desk *desk, int64_t now_ms)
     int64_t due_ms = broker_next_due_ms(desk->broker, now_ms);
     if (desk->must_sync && now_ms + SYNC_AGAIN_MS < due_ms)
         due_ms = now_ms + SYNC_AGAIN_MS;
+    if (desk->is_held && desk->let_go_ms < due_ms)
+        due_ms = desk->let_go_ms;
     if (due_ms >= desk->due_ms)
         return;
     desk->due_ms = due_ms;
@@ -149,10 +153,10 @@ static bool worker_is_connected(const struct desk *desk)
     return false;
 }
 
-static void let_go_when_idle(struct desk *desk)
+static void let_go(struct desk *desk)
 {
     bool in_use = broker_lease_count(desk->broker) > 0 || broker_waiter_count(desk->broker) > 0;
-    if (!desk->is_held || (in_use && worker_is_connected(desk)))
+    if (in_use && worker_is_connected(desk) && clock_now_ms() < desk->let_go_ms)
         return;
     desk->is_held = false;
     service_release(desk->service);
@@ -166,7 +170,7 @@ static bool on_turn_end(void *context)
         broker_pump(desk->broker, &moment);
     }
     if (desk->is_held)
-        let_go_when_idle(desk);
+        let_go(desk);
     return false;
 }
 
@@ -174,7 +178,9 @@ static void on_drain(void *context)
 {
     struct desk *desk = context;
     desk->is_held = true;
+    desk->let_go_ms = clock_now_ms() + LINGER_MS;
     service_hold(desk->service);
+    arm(desk, clock_now_ms());
 }
 
 /* ---- numbers ---- */
@@ -235,11 +241,11 @@ static void on_report(uv_timer_t *timer)
     struct desk *desk = timer->data;
     report_states(desk);
     report_counters(desk);
-    reporter_gauge(desk->reporter, "codebuddy2api_leases", (int64_t)broker_lease_count(desk->broker) * MICRO);
     reporter_gauge(desk->reporter, "codebuddy2api_lease_waiters",
                    (int64_t)broker_waiter_count(desk->broker) * MICRO);
 }
 
+/* For the heartbeat; the reporter sends it as codebuddy2api_leases. */
 static int64_t read_leases(void *context)
 {
     const struct desk *desk = context;
@@ -305,6 +311,7 @@ struct desk *desk_open(struct service *service, const struct vault *vault, struc
         return NULL;
     }
     desk_take_vault(desk);
+    reporter_watch_link(reporter, "credd", desk->link);
     uv_timer_start(desk->report, on_report, 0, REPORT_EVERY_MS);
     service_report_gauge(service, "leases", read_leases, desk);
     service_on_drain(service, on_drain, desk);

@@ -3,8 +3,9 @@
  * reports its numbers. Owned by main; never blocks.
  *
  * Only peers that came as upstream-worker may lease. A CALL is answered 404: its methods come with the admin
- * API. Draining: leases are granted and renewed on until none lives or no worker is connected, within the
- * service's limit. */
+ * API. Draining: leases are granted and renewed on while some live and a worker is connected, for 5 s at
+ * most: requests already taken in find a credential, and a replaced credd does not keep its successor
+ * waiting. */
 #ifndef CREDD_DESK_H
 #define CREDD_DESK_H
 

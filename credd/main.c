@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* credd - lends upstream credentials to workers, and keeps the secrets to itself.
+ * One process, one loop, one thread of ours. What it says on the wire: proto/README.md. */
+#include "credd/desk.h"
+#include "credd/json_wipe.h"
+#include "credd/vault_watch.h"
+#include "proto/error.h"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* No core file, no debugger of the same user: memory holds every token. */
+static void forbid_dumps(void)
+{
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    prctl(PR_SET_DUMPABLE, 0);
+}
+
+/* There is one credd: the supervisor's `--instance 0` says nothing new. */
+int main(void)
+{
+    struct settings settings = {0};
+    struct service *service = NULL;
+    struct sites *sites = NULL;
+    struct vault *vault = NULL;
+    struct reporter *reporter = NULL;
+    struct desk *desk = NULL;
+    struct vault_watch *watch = NULL;
+    int exit_code = EXIT_CONFIG; /* the supervisor does not restart this one */
+
+    forbid_dumps();
+    json_wipe_install();
+    if (settings_load(&settings, environ, ".env") < 0)
+        goto out; /* each step logs its own failure */
+
+    exit_code = EXIT_SYSTEM; /* from here on a restart can help … */
+    service = service_new("credd", 0, &settings);
+    if (!service)
+        goto out;
+    sites = sites_load(settings.sites_dir, settings.api_endpoint);
+    if (!sites) {
+        exit_code = EXIT_CONFIG; /* … but not with profiles like these */
+        goto out;
+    }
+    vault = vault_open(settings.creds_dir, sites);
+    reporter = reporter_new(service);
+    if (!vault || !reporter)
+        goto out;
+    desk = desk_open(service, vault, reporter);
+    watch = desk ? vault_watch_new(service_loop(service), vault, desk_take_vault, desk) : NULL;
+    if (!watch)
+        goto out;
+
+    service_ready(service);
+    exit_code = service_run(service); /* returns once SIGTERM's drain is over */
+out:
+    vault_watch_free(&watch);
+    desk_close(&desk);
+    reporter_free(&reporter);
+    vault_close(&vault); /* wipes secrets */
+    sites_free(&sites);
+    service_free(&service);
+    settings_fini(&settings);
+    return exit_code;
+}
