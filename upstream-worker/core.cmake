@@ -5,9 +5,13 @@ set(core_concepts json_lexer json_string json_tree sse_parser usage chunk tool_c
 list(TRANSFORM core_concepts APPEND .c OUTPUT_VARIABLE core_sources)
 cb_library(upstream_worker_core SOURCES ${core_sources} LINK proto_base)
 
-foreach(concept json_lexer json_string json_tree sse_parser answer request_body)
+foreach(concept json_lexer json_string json_tree sse_parser answer request_body story)
   cb_test(${concept}_test SOURCES ${concept}_test.c LINK upstream_worker_core)
 endforeach()
 foreach(concept json_tree sse_parser)
   cb_fuzzer(${concept}_fuzz SOURCES ${concept}_fuzz.c LINK upstream_worker_core)
 endforeach()
+
+# What the core costs; built on request: ninja core_bench.
+add_executable(core_bench EXCLUDE_FROM_ALL core_bench.c)
+target_link_libraries(core_bench PRIVATE cb_flags upstream_worker_core)
