@@ -280,7 +280,7 @@ static int desk_acquire(struct desk *desk)
     const struct settings *settings = service_settings(desk->service);
     const struct rotation_rules rules = {.rotation_count = settings->rotation_count,
                                          .max_in_flight = settings->credential_max_in_flight,
-                                         .exhausted_ms = EXHAUSTED_MS};
+                                         .exhausted_ms = settings->credential_exhausted_s * 1000};
     unsigned char seed[20];
     randombytes_buf(seed, sizeof seed);
     desk->broker = broker_new(desk->vault, &rules, &answers, desk, seed);

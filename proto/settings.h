@@ -53,6 +53,8 @@
            "Requests before the next credential; 0 stays with one.")                                         \
     NUMBER(credential_max_in_flight, "CREDENTIAL_MAX_IN_FLIGHT", 1000, 1, 1000000, "requests", true,         \
            "Requests that one credential serves at a time.")                                                 \
+    NUMBER(credential_exhausted_s, "CREDENTIAL_EXHAUSTED_S", 3600, 10, 2592000, "seconds", false,            \
+           "How long a credential whose credits are used up is left alone.")                                 \
     NUMBER(workers, "WORKERS", 0, 0, 256, "processes", false,                                                \
            "Upstream-workers on this host; 0: one per core.")                                                \
     NUMBER(gateways, "GATEWAYS", 1, 1, 64, "processes", false, "Gateways on this host.")                     \
