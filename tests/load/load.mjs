@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+// tests/load/run: runs the load generator against each target and prints what it found as Markdown.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { BIN_DIR, startUpstream } from '../e2e/harness.mjs';
+import { cost, spent } from './processes.mjs';
+import { bare, nginx, ours } from './targets.mjs';
+
+const { values: options } = parseArgs({
+  options: { quick: { type: 'boolean' }, only: { type: 'string', default: 'fast,slow' }, json: { type: 'string' } },
+});
+const SECONDS = options.quick ? 2 : 5;
+const CONNECTIONS = [1, 64, 256];
+const STREAMS = options.quick ? [500, 2000] : [500, 2000, 5000];
+const BODY_BYTES = 600;
+const CHUNKS = 20;
+const SLOW = { events: 40, gap_ms: 50 };
+const RAMP_PER_S = 1000;
+
+const dir = mkdtempSync(join(tmpdir(), 'ld'));
+
+// A request of exactly BODY_BYTES bytes. Parallel use of one file: the load generator only reads it.
+function bodyFile(name, model, stream) {
+  const body = (pad) =>
+    JSON.stringify({
+      model,
+      stream,
+      stream_options: stream ? { include_usage: true } : undefined,
+      messages: [{ role: 'system', content: 'Be brief.' }, { role: 'user', content: 'x'.repeat(pad) }],
+    });
+  const path = join(dir, name);
+  writeFileSync(path, body(BODY_BYTES - body(0).length));
+  return path;
+}
+
+// Runs the load generator; `during` is called meanwhile and its result returned too.
+async function generate(target, args, during = async () => undefined) {
+  const child = spawn(
+    join(BIN_DIR, 'codebuddy2api-load'),
+    ['--url', target.url, ...target.headers.flatMap((header) => ['--header', header]), ...args],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (piece) => (text += piece));
+  const ended = new Promise((resolve, reject) => child.once('error', reject).once('close', resolve));
+  const seen = await during();
+  await ended;
+  return { result: JSON.parse(text), seen };
+}
+
+async function measureFast(target, kind, connections) {
+  // The upstream speaks streams only: what is plain for us is the same stream from it and from nginx.
+  const plain = kind === 'plain' && target.name === 'codebuddy2api';
+  const args = ['--connections', connections, '--expect-events', CHUNKS, '--body-file',
+    bodyFile('fast.json', 's:load', !plain), ...(plain ? ['--plain'] : [])].map(String);
+  await generate(target, [...args, '--duration-s', '1']); // connections and memory as they will be
+  const before = cost(target.pids());
+  const { result } = await generate(target, [...args, '--duration-s', String(SECONDS)]);
+  const used = spent(before, cost(target.pids()));
+  const per = (us) => us / Math.max(1, result.requests);
+  return {
+    target: target.name, kind, connections, requests: result.requests, rps: result.rps, errors: result.errors,
+    lost: result.events_lost, wrong: result.wrong, p50_us: result.latency_us.p50, p99_us: result.latency_us.p99,
+    cpu_us: per(used.cpu_us), by: Object.fromEntries(Object.entries(used.by).map(([name, us]) => [name, per(us)])),
+  };
+}
+
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function measureSlow(target, streams) {
+  const args = ['--connections', streams, '--expect-events', SLOW.events, '--gap-ms', SLOW.gap_ms, '--slow',
+    '--streams-ramp-per-s', RAMP_PER_S, '--body-file', bodyFile('slow.json', `s:slow?n=${SLOW.events + extraEvents(streams)}&gap_ms=${SLOW.gap_ms}&size=16`, true)].map(String);
+  args[args.indexOf('--expect-events') + 1] = String(SLOW.events + extraEvents(streams));
+  const before = cost(target.pids());
+  // All streams run at once from the end of the ramp until the first one ends: look at memory in between.
+  const { result, seen } = await generate(target, args, async () => {
+    await wait((streams / RAMP_PER_S) * 1000 + 1000);
+    return cost(target.pids());
+  });
+  const used = spent(before, cost(target.pids()));
+  return {
+    target: target.name, streams, requests: result.requests, errors: result.errors, lost: result.events_lost,
+    wrong: result.wrong, peak: result.streams_peak, first_p50_us: result.first_event_us.p50,
+    first_p99_us: result.first_event_us.p99, jitter_p50_us: result.jitter_us.p50, jitter_p99_us: result.jitter_us.p99,
+    cpu_us_per_event: used.cpu_us / Math.max(1, result.events), events: result.events,
+    memory_mb_per_1000: ((seen.memory_kib - before.memory_kib) / 1024 / streams) * 1000,
+    by_mb: Object.fromEntries(Object.keys(seen.by).map((name) => [name, (seen.by[name].memory_kib - (before.by[name]?.memory_kib ?? 0)) / 1024])),
+  };
+}
+
+// The first streams must still run when the last have begun: as many events more as the ramp lasts.
+function extraEvents(streams) {
+  return Math.ceil(((streams / RAMP_PER_S) * 1000) / SLOW.gap_ms);
+}
+
+const number = (value, digits = 0) => value.toLocaleString('en', { maximumFractionDigits: digits, minimumFractionDigits: digits });
+const breakdown = (by) => Object.entries(by).map(([name, us]) => `${name.replace('codebuddy2api-', '').replace('codebuddy2api', 'supervisor')} ${number(us, 1)}`).join(', ');
+
+function printFast(rows) {
+  console.log(`\n${BODY_BYTES}-byte requests, answers of ${CHUNKS} chunks:\n`);
+  console.log('| | connections | | requests/s | of nginx | of upstream | p50 ms | p99 ms | CPU µs/request | wrong or lost |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |');
+  for (const row of rows) {
+    const same = (name) => rows.find((other) => other.target === name && other.kind === row.kind && other.connections === row.connections);
+    const ratio = (name) => (row.target === name ? '' : number(row.rps / same(name).rps, 2));
+    console.log(`| ${row.kind} | ${row.connections} | ${row.target} | ${number(row.rps)} | ${row.target === 'upstream' ? '' : ratio('nginx')} | ${ratio('upstream')} | ${number(row.p50_us / 1000, 2)} | ${number(row.p99_us / 1000, 2)} | ${row.target === 'upstream' ? '' : number(row.cpu_us, 1)} | ${number(row.errors + row.lost + row.wrong)} |`);
+  }
+  for (const row of rows) if (row.target === 'codebuddy2api') console.log(`\n${row.kind}, ${row.connections} connections, CPU µs/request: ${breakdown(row.by)}`);
+}
+
+function printSlow(rows) {
+  console.log(`\nSlow streams, an event every ${SLOW.gap_ms} ms, ${RAMP_PER_S} started a second:\n`);
+  console.log('| streams | | first event p50 ms | p99 ms | jitter p50 ms | p99 ms | CPU µs/event | MB per 1,000 streams | lost or wrong |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |');
+  for (const row of rows) {
+    const ms = (us) => number(us / 1000, 2);
+    const cost = row.target === 'upstream' ? '| ' : `${number(row.cpu_us_per_event, 1)} | ${number(row.memory_mb_per_1000, 1)}`;
+    console.log(`| ${number(row.streams)} | ${row.target} | ${ms(row.first_p50_us)} | ${ms(row.first_p99_us)} | ${ms(row.jitter_p50_us)} | ${ms(row.jitter_p99_us)} | ${cost} | ${number(row.errors + row.lost + row.wrong)} |`);
+  }
+  for (const row of rows) if (row.target === 'codebuddy2api') console.log(`\n${number(row.streams)} streams, MB: ${breakdown(row.by_mb)}`);
+}
+
+const upstream = await startUpstream({ args: ['--fast'] });
+const started = [];
+try {
+  const fast = [];
+  const slow = [];
+  for (const make of [bare, nginx, ours]) started.push(await make(upstream));
+  if (options.only.includes('fast'))
+    for (const kind of ['streamed', 'plain'])
+      for (const connections of CONNECTIONS) for (const target of started) fast.push(await measureFast(target, kind, connections));
+  if (options.only.includes('slow'))
+    for (const streams of STREAMS) for (const target of started) slow.push(await measureSlow(target, streams));
+  console.log(`${cpus().length} × ${cpus()[0].model}; upstream, load generator and what is measured share them.`);
+  if (fast.length) printFast(fast);
+  if (slow.length) printSlow(slow);
+  if (options.json) writeFileSync(options.json, JSON.stringify({ fast, slow }, null, 1));
+  const bad = [...fast, ...slow].filter((row) => row.target === 'codebuddy2api' && row.errors + row.lost + row.wrong > 0);
+  if (bad.length) process.exitCode = 1;
+} finally {
+  for (const target of started) await target.stop();
+  await upstream.stop();
+  rmSync(dir, { recursive: true, force: true });
+}
