@@ -53,7 +53,7 @@ static void fail(struct check_result *result, const char *what, const char *deta
 {
     if (result->count == CHECK_MAX_COUNT)
         return;
-    snprintf(result->texts[result->count++], sizeof(result->texts[0]), "%.40s%.70s", what, detail);
+    snprintf(result->texts[result->count++], sizeof(result->texts[0]), "%.60s%.55s", what, detail);
 }
 
 static void check_headers(const struct server_request *request, const struct header_rule *rule,

@@ -115,7 +115,7 @@ static void plain_answer_to_the_byte(void **state)
     assert_string_equal(
         played.body.data,
         "data: " CHUNK "\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"t0 "
-                       "\"},\"finish_reason\":null}]}\n\n"
+        "\"},\"finish_reason\":null}]}\n\n"
         "data: " CHUNK
         "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"t1 \"},\"finish_reason\":null}]}\n\n"
         "data: " CHUNK "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
