@@ -202,26 +202,22 @@ static void test_bad_files_are_refused_by_name(void **state)
 static void test_sizes_are_bounded(void **state)
 {
     (void)state;
-    char *text = malloc(CREDENTIAL_FILE_MAX_BYTES + 2);
-    memset(text, ' ', CREDENTIAL_FILE_MAX_BYTES + 1);
-    memcpy(text, "{\"bearer_token\":\"t\"}", 20);
-    assert_int_equal(credential_file_parse(&file, span_of(text, CREDENTIAL_FILE_MAX_BYTES), problem), 0);
+    struct buffer text = {0};
+    assert_int_equal(buffer_printf(&text, "{\"bearer_token\":\"t\"}%*s", CREDENTIAL_FILE_MAX_BYTES, ""), 0);
+    assert_int_equal(credential_file_parse(&file, span_of(text.data, CREDENTIAL_FILE_MAX_BYTES), problem), 0);
     credential_file_fini(&file);
-    assert_int_equal(credential_file_parse(&file, span_of(text, CREDENTIAL_FILE_MAX_BYTES + 1), problem),
+    assert_int_equal(credential_file_parse(&file, span_of(text.data, CREDENTIAL_FILE_MAX_BYTES + 1), problem),
                      ERR_TOO_LARGE);
-    memset(text, 'a', CREDENTIAL_FILE_MAX_BYTES);
-    memcpy(text, "{\"bearer_token\":\"", 17);
-    memcpy(text + 17 + CREDENTIAL_TOKEN_MAX_BYTES, "\"}", 2);
-    assert_int_equal(credential_file_parse(&file, span_of(text, 19 + CREDENTIAL_TOKEN_MAX_BYTES), problem),
-                     0);
-    assert_int_equal(file.token.length, CREDENTIAL_TOKEN_MAX_BYTES);
-    credential_file_fini(&file);
-    memcpy(text + 17 + CREDENTIAL_TOKEN_MAX_BYTES, "a\"}", 3);
-    assert_int_equal(credential_file_parse(&file, span_of(text, 20 + CREDENTIAL_TOKEN_MAX_BYTES), problem),
-                     ERR_INVALID);
-    assert_string_equal(problem, "bearer_token is too long");
-    credential_file_fini(&file);
-    free(text);
+    for (int extra = 0; extra < 2; extra++) {
+        buffer_clear(&text);
+        assert_int_equal(
+            buffer_printf(&text, "{\"bearer_token\":\"%0*d\"}", CREDENTIAL_TOKEN_MAX_BYTES + extra, 7), 0);
+        assert_int_equal(credential_file_parse(&file, buffer_span(&text), problem), extra ? ERR_INVALID : 0);
+        assert_int_equal(file.token.length, extra ? 0 : CREDENTIAL_TOKEN_MAX_BYTES);
+        assert_string_equal(problem, extra ? "bearer_token is too long" : "");
+        credential_file_fini(&file);
+    }
+    buffer_fini(&text);
 }
 
 /* What is only shown is dropped, not fatal. */

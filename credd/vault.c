@@ -303,7 +303,7 @@ static bool take_names(struct vault *vault, int directory_fd, struct dirent **na
     vault->was_overfull = count > VAULT_MAX_CREDENTIALS;
     if (vault->was_overfull)
         count = VAULT_MAX_CREDENTIALS;
-    struct entry **merged = calloc(count + 1, sizeof *merged);
+    struct entry **merged = calloc(count + 1, sizeof(struct entry *));
     if (!merged)
         return false;
     bool changed = merge(vault, directory_fd, names, count, merged, &vault->count);

@@ -7,10 +7,19 @@
 
 #include <jansson.h>
 
+/* An address, not a name like 127.evil.example: no top level domain is a number. */
+static bool is_digits_and_dots(struct span host)
+{
+    for (size_t i = 0; i < host.length; i++)
+        if (host.data[i] != '.' && (host.data[i] < '0' || host.data[i] > '9'))
+            return false;
+    return true;
+}
+
 static bool host_is_loopback(struct span host)
 {
     return span_equals(host, SPAN("localhost")) || span_equals(host, SPAN("[::1]")) ||
-           (span_starts_with(host, SPAN("127.")) && host.length <= strlen("127.255.255.255"));
+           (span_starts_with(host, SPAN("127.")) && is_digits_and_dots(host));
 }
 
 /* The host part of `host[:port][/…]`, brackets of an IPv6 address included. */

@@ -95,6 +95,7 @@ static void test_what_stops_the_start(void **state)
         "CODEBUDDY_MODELS= , ",
         "CODEBUDDY_API_ENDPOINT=http://example.com",
         "CODEBUDDY_API_ENDPOINT=http://127.0.0.1.example.com",
+        "CODEBUDDY_API_ENDPOINT=http://127.evil.com",
         "CODEBUDDY_API_ENDPOINT=ftp://example.com",
         "CODEBUDDY_API_ENDPOINT=https://user@example.com",
         "CODEBUDDY_API_ENDPOINT=https://example.com/?q",
