@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+#include "upstream-worker/transfer.h"
+#include "proto/error.h"
+#include "upstream-worker/curl_loop.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include <utlist.h>
+
+enum {
+    SPARE_MAX = 256,                /* handles kept for the next request: 6 KB each */
+    FLAT_MAX_BYTES = 60 << 10,      /* libcurl sends head and body in one write below 64 KiB */
+    RECEIVE_BUFFER_BYTES = 8 << 10, /* per running transfer; a stream's events have hundreds of bytes */
+    LINGER_MS = 1000,
+    LINGER_BYTES = 64 << 10
+};
+
+/* RUNNING until libcurl is done, then OVER; the caller's in both. LINGERING: nobody's, waits for its end.
+ * SPARE: in the pool. */
+enum transfer_state { TRANSFER_SPARE, TRANSFER_RUNNING, TRANSFER_OVER, TRANSFER_LINGERING };
+
+struct transfer {
+    struct transfers *home;
+    CURL *easy;
+    enum transfer_state state;
+    bool is_https; /* what the handle is set up for; meaningless before its first use */
+    bool is_set_up, is_touched, is_paused, has_dropped_call;
+    int fd; /* of its connection, -1 if not known */
+    const struct transfer_handlers *handlers;
+    void *owner;
+    const struct payload *payload;
+    struct payload_cursor cursor;
+    struct buffer flat; /* the payload in one piece, if it is small */
+    struct response_head head;
+    CURLcode code;
+    int64_t linger_until_ms;
+    size_t lingered_bytes;
+    struct transfer *prev, *next;                 /* in the pool, or among the lingering */
+    struct transfer *touched_prev, *touched_next; /* among those to settle */
+};
+
+struct transfers {
+    uv_loop_t *loop;
+    struct curl_loop *curl_loop;
+    struct transfers_options options;
+    struct transfer *spare, *lingering, *touched;
+    size_t spare_count;
+};
+
+/* ---- the batch of those to settle ---- */
+
+static void transfer_touch(struct transfer *transfer)
+{
+    if (transfer->is_touched || transfer->state == TRANSFER_LINGERING)
+        return;
+    transfer->is_touched = true;
+    DL_APPEND2(transfer->home->touched, transfer, touched_prev, touched_next);
+}
+
+static void transfer_untouch(struct transfer *transfer)
+{
+    if (!transfer->is_touched)
+        return;
+    transfer->is_touched = false;
+    DL_DELETE2(transfer->home->touched, transfer, touched_prev, touched_next);
+}
+
+static void on_settle(void *owner)
+{
+    struct transfers *transfers = owner;
+    while (transfers->touched) {
+        struct transfer *transfer = transfers->touched;
+        transfer_untouch(transfer);
+        transfer->handlers->settle(transfer->owner);
+    }
+}
+
+/* ---- life ---- */
+
+static void transfer_free(struct transfer *transfer)
+{
+    curl_easy_cleanup(transfer->easy);
+    free(transfer);
+}
+
+/* The handle keeps its options for the next request; what belongs to this one goes. */
+static void transfer_recycle(struct transfer *transfer)
+{
+    struct transfers *home = transfer->home;
+    transfer_untouch(transfer);
+    buffer_fini(&transfer->flat);
+    if (home->spare_count >= SPARE_MAX ||
+        curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL) != CURLE_OK) {
+        transfer_free(transfer);
+        return;
+    }
+    transfer->state = TRANSFER_SPARE;
+    transfer->handlers = NULL;
+    transfer->payload = NULL;
+    DL_PREPEND(home->spare, transfer);
+    home->spare_count++;
+}
+
+static void on_done(void *owner, CURL *easy, CURLcode code)
+{
+    struct transfers *transfers = owner;
+    struct transfer *transfer = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+    transfer->code = code;
+    if (transfer->state == TRANSFER_LINGERING) {
+        DL_DELETE(transfers->lingering, transfer);
+        transfer_recycle(transfer);
+        return;
+    }
+    transfer->state = TRANSFER_OVER;
+    transfer_touch(transfer);
+}
+
+static void on_waits(void *owner, CURL *easy, int fd)
+{
+    struct transfer *transfer = NULL;
+    (void)owner;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+    if (transfer)
+        transfer->fd = fd;
+}
+
+static const struct curl_loop_handlers curl_handlers = {on_waits, on_done, on_settle};
+
+/* ---- the response ---- */
+
+/* libcurl hands over one line at a time. */
+static size_t on_header(char *data, size_t size, size_t count, void *context)
+{
+    struct transfer *transfer = context;
+    struct span line = span_of(data, size * count);
+    if (!response_head_take(&transfer->head, line))
+        return line.length;
+    curl_loop_mark_answered(transfer->home->curl_loop, transfer->fd);
+    if (transfer->state == TRANSFER_RUNNING)
+        transfer->handlers->responded(transfer->owner, &transfer->head);
+    transfer_touch(transfer);
+    return line.length;
+}
+
+static size_t on_write(char *data, size_t size, size_t count, void *context)
+{
+    struct transfer *transfer = context;
+    struct span bytes = span_of(data, size * count);
+    if (transfer->state == TRANSFER_LINGERING) {
+        transfer->lingered_bytes += bytes.length;
+        return transfer->lingered_bytes > LINGER_BYTES ? CURL_WRITEFUNC_ERROR : bytes.length;
+    }
+    if (transfer->handlers->data(transfer->owner, bytes) == TRANSFER_PAUSE) {
+        transfer->is_paused = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    transfer_touch(transfer);
+    return bytes.length;
+}
+
+/* ---- the request ---- */
+
+static size_t on_read(char *out, size_t size, size_t count, void *context)
+{
+    struct transfer *transfer = context;
+    return payload_read(transfer->payload, &transfer->cursor, out, size * count);
+}
+
+static int on_seek(void *context, curl_off_t offset, int origin)
+{
+    struct transfer *transfer = context;
+    if (origin != SEEK_SET || offset < 0 ||
+        !payload_seek(transfer->payload, &transfer->cursor, (size_t)offset))
+        return CURL_SEEKFUNC_FAIL;
+    return CURL_SEEKFUNC_OK;
+}
+
+#define SET(option, value) (code = code ? code : curl_easy_setopt(transfer->easy, option, value))
+
+/* What holds for every request. */
+static int transfer_set_up(struct transfer *transfer)
+{
+    const struct transfers_options *options = &transfer->home->options;
+    CURLcode code = CURLE_OK;
+    SET(CURLOPT_PRIVATE, transfer);
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    SET(CURLOPT_SSL_VERIFYPEER, options->verify ? 1L : 0L);
+    SET(CURLOPT_SSL_VERIFYHOST, options->verify ? 2L : 0L);
+    if (*options->ca_file)
+        SET(CURLOPT_CAINFO, options->ca_file);
+    SET(CURLOPT_TCP_NODELAY, 1L);
+    SET(CURLOPT_TCP_KEEPALIVE, 1L); /* a silent stream's connection may pass a NAT that forgets */
+    SET(CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER_BYTES);
+    SET(CURLOPT_HEADERFUNCTION, on_header);
+    SET(CURLOPT_HEADERDATA, transfer);
+    SET(CURLOPT_WRITEFUNCTION, on_write);
+    SET(CURLOPT_WRITEDATA, transfer);
+    SET(CURLOPT_READFUNCTION, on_read);
+    SET(CURLOPT_READDATA, transfer);
+    SET(CURLOPT_SEEKFUNCTION, on_seek);
+    SET(CURLOPT_SEEKDATA, transfer);
+    if (code != CURLE_OK)
+        return ERR_NOMEM;
+    return curl_loop_prepare(transfer->home->curl_loop, transfer->easy);
+}
+
+/* What depends on the kind of upstream. With PIPEWAIT a burst of requests waits to learn whether the first
+ * connection takes them all, rather than opening one each. */
+static int transfer_set_scheme(struct transfer *transfer, bool is_https)
+{
+    CURLcode code = CURLE_OK;
+    if (transfer->is_set_up && transfer->is_https == is_https)
+        return 0;
+    SET(CURLOPT_HTTP_VERSION, is_https ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_PIPEWAIT, is_https ? 1L : 0L);
+    SET(CURLOPT_PROXY, is_https ? NULL : "");
+    transfer->is_https = is_https;
+    transfer->is_set_up = code == CURLE_OK;
+    return code == CURLE_OK ? 0 : ERR_NOMEM;
+}
+
+static int transfer_set_call(struct transfer *transfer, const struct transfer_call *call)
+{
+    CURLcode code = CURLE_OK;
+    const char *fields = NULL;
+    int error = transfer_set_scheme(transfer, span_starts_with(span_str(call->url), SPAN("https://")));
+    if (error < 0)
+        return error;
+    if (call->payload->length <= FLAT_MAX_BYTES) {
+        if (payload_flatten(call->payload, &transfer->flat) < 0)
+            return ERR_NOMEM;
+        fields = transfer->flat.data;
+    }
+    transfer->payload = call->payload;
+    SET(CURLOPT_URL, call->url);
+    SET(CURLOPT_HTTPHEADER, call->headers->list);
+    SET(CURLOPT_POST, 1L);
+    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->payload->length);
+    SET(CURLOPT_POSTFIELDS, fields); /* NULL: by on_read */
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)call->connect_timeout_ms);
+    return code == CURLE_OK ? 0 : ERR_NOMEM;
+}
+
+static struct transfer *transfer_new(struct transfers *transfers)
+{
+    struct transfer *transfer = transfers->spare;
+    if (transfer) {
+        DL_DELETE(transfers->spare, transfer);
+        transfers->spare_count--;
+        return transfer;
+    }
+    transfer = calloc(1, sizeof *transfer);
+    if (!transfer)
+        return NULL;
+    transfer->home = transfers;
+    transfer->easy = curl_easy_init();
+    if (transfer->easy && transfer_set_up(transfer) == 0)
+        return transfer;
+    transfer_free(transfer);
+    return NULL;
+}
+
+struct transfer *transfer_start(struct transfers *transfers, const struct transfer_call *call,
+                                const struct transfer_handlers *handlers, void *owner)
+{
+    struct transfer *transfer = transfer_new(transfers);
+    if (!transfer)
+        return NULL;
+    transfer->handlers = handlers;
+    transfer->owner = owner;
+    transfer->fd = -1;
+    transfer->is_paused = transfer->has_dropped_call = false;
+    transfer->cursor = (struct payload_cursor){0};
+    transfer->head = (struct response_head){0};
+    transfer->lingered_bytes = 0;
+    if (transfer_set_call(transfer, call) < 0 || curl_loop_add(transfers->curl_loop, transfer->easy) < 0) {
+        transfer_recycle(transfer);
+        return NULL;
+    }
+    transfer->state = TRANSFER_RUNNING;
+    return transfer;
+}
+
+bool transfer_is_over(const struct transfer *transfer)
+{
+    return transfer->state == TRANSFER_OVER;
+}
+
+enum transfer_result transfer_result(const struct transfer *transfer)
+{
+    static const struct {
+        CURLcode code;
+        enum transfer_result result;
+    } results[] = {
+        {CURLE_OK, TRANSFER_COMPLETE},
+        {CURLE_OUT_OF_MEMORY, TRANSFER_NOMEM},
+        {CURLE_OPERATION_TIMEDOUT, TRANSFER_CONNECT_TIMEOUT}, /* the only limit it was given */
+        {CURLE_PARTIAL_FILE, TRANSFER_BROKEN},
+        {CURLE_GOT_NOTHING, TRANSFER_BROKEN},
+        {CURLE_RECV_ERROR, TRANSFER_BROKEN},
+        {CURLE_SEND_ERROR, TRANSFER_BROKEN},
+        {CURLE_SEND_FAIL_REWIND, TRANSFER_BROKEN},
+        {CURLE_HTTP2, TRANSFER_BROKEN},
+        {CURLE_HTTP2_STREAM, TRANSFER_BROKEN},
+        {CURLE_COULDNT_RESOLVE_HOST, TRANSFER_NOT_CONNECTED},
+        {CURLE_COULDNT_RESOLVE_PROXY, TRANSFER_NOT_CONNECTED},
+        {CURLE_COULDNT_CONNECT, TRANSFER_NOT_CONNECTED},
+        {CURLE_PROXY, TRANSFER_NOT_CONNECTED},
+        {CURLE_SSL_CONNECT_ERROR, TRANSFER_NOT_CONNECTED},
+        {CURLE_PEER_FAILED_VERIFICATION, TRANSFER_NOT_CONNECTED},
+        {CURLE_SSL_CERTPROBLEM, TRANSFER_NOT_CONNECTED},
+        {CURLE_SSL_CIPHER, TRANSFER_NOT_CONNECTED},
+        {CURLE_SSL_CACERT_BADFILE, TRANSFER_NOT_CONNECTED},
+        {CURLE_SSL_ISSUER_ERROR, TRANSFER_NOT_CONNECTED},
+    };
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++)
+        if (results[i].code == transfer->code)
+            return results[i].result;
+    return TRANSFER_GARBLED;
+}
+
+const char *transfer_problem(const struct transfer *transfer)
+{
+    return curl_easy_strerror(transfer->code);
+}
+
+bool transfer_is_multiplexed(const struct transfer *transfer)
+{
+    long version = 0;
+    return curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_VERSION, &version) == CURLE_OK &&
+           version == CURL_HTTP_VERSION_2_0;
+}
+
+bool transfer_drop_call(struct transfer *transfer)
+{
+    curl_off_t sent = 0;
+    assert(!curl_loop_is_inside(transfer->home->curl_loop));
+    if (transfer->has_dropped_call || transfer->state == TRANSFER_OVER)
+        return true;
+    if (!transfer->head.is_whole ||
+        curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &sent) != CURLE_OK ||
+        sent < (curl_off_t)transfer->payload->length)
+        return false;
+    CURLcode code = CURLE_OK;
+    SET(CURLOPT_HTTPHEADER, NULL);
+    SET(CURLOPT_POSTFIELDS, NULL);
+    if (code != CURLE_OK)
+        return false;
+    buffer_fini(&transfer->flat);
+    transfer->payload = NULL;
+    transfer->has_dropped_call = true;
+    return true;
+}
+
+bool transfer_is_paused(const struct transfer *transfer)
+{
+    return transfer->is_paused;
+}
+
+void transfer_resume(struct transfer *transfer)
+{
+    if (!transfer->is_paused)
+        return;
+    transfer->is_paused = false;
+    if (transfer->state == TRANSFER_RUNNING)
+        curl_loop_resume(transfer->home->curl_loop, transfer->easy);
+}
+
+void transfer_cancel(struct transfer **transfer_at)
+{
+    struct transfer *transfer = *transfer_at;
+    *transfer_at = NULL;
+    if (!transfer)
+        return;
+    if (transfer->state == TRANSFER_RUNNING)
+        curl_loop_remove(transfer->home->curl_loop, transfer->easy);
+    transfer_recycle(transfer);
+}
+
+void transfer_let_finish(struct transfer **transfer_at)
+{
+    struct transfer *transfer = *transfer_at;
+    if (!transfer || transfer->state == TRANSFER_OVER || transfer->is_paused ||
+        !transfer_drop_call(transfer)) {
+        transfer_cancel(transfer_at);
+        return;
+    }
+    *transfer_at = NULL;
+    transfer_untouch(transfer);
+    transfer->state = TRANSFER_LINGERING;
+    transfer->linger_until_ms = (int64_t)uv_now(transfer->home->loop) + LINGER_MS;
+    DL_APPEND(transfer->home->lingering, transfer);
+}
+
+/* ---- all of them ---- */
+
+struct transfers *transfers_new(uv_loop_t *loop, const struct transfers_options *options)
+{
+    struct transfers *transfers = calloc(1, sizeof *transfers);
+    if (!transfers)
+        return NULL;
+    transfers->loop = loop;
+    transfers->options = *options;
+    transfers->curl_loop = curl_loop_new(loop, options->connections_max, &curl_handlers, transfers);
+    if (!transfers->curl_loop)
+        transfers_free(&transfers);
+    return transfers;
+}
+
+static void transfers_cut_lingering(struct transfers *transfers, int64_t until_ms)
+{
+    while (transfers->lingering && transfers->lingering->linger_until_ms <= until_ms) {
+        struct transfer *transfer = transfers->lingering;
+        DL_DELETE(transfers->lingering, transfer);
+        transfer->state = TRANSFER_RUNNING;
+        transfer_cancel(&transfer);
+    }
+}
+
+void transfers_tick(struct transfers *transfers)
+{
+    transfers_cut_lingering(transfers, (int64_t)uv_now(transfers->loop));
+}
+
+void transfers_free(struct transfers **transfers_at)
+{
+    struct transfers *transfers = *transfers_at;
+    struct transfer *transfer, *next;
+    *transfers_at = NULL;
+    if (!transfers)
+        return;
+    transfers_cut_lingering(transfers, INT64_MAX);
+    DL_FOREACH_SAFE (transfers->spare, transfer, next) {
+        transfer_free(transfer);
+    }
+    curl_loop_free(&transfers->curl_loop);
+    free(transfers);
+}
+
+size_t transfers_connection_count(const struct transfers *transfers)
+{
+    return curl_loop_connection_count(transfers->curl_loop);
+}
