@@ -139,6 +139,7 @@ int main(int argc, char **argv)
     if (argc != 3 || strcmp(argv[1], "--instance") != 0 || !supervisor_fd || !getenv("FAKE_DIR"))
         return 98;
     setrlimit(RLIMIT_CORE, &no_core);
+    alarm(120); /* whatever becomes of the test, nothing is left behind */
     snprintf(name, sizeof(name), "%s-%s", role, argv[2]);
     fd = (int)strtol(supervisor_fd, NULL, 10);
     read_mode(role, mode, sizeof(mode));

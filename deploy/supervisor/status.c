@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { COLUMNS = 7, CELL_BYTES = 512, ROWS_MAX = 1024 };
+enum { COLUMNS = 8, CELL_BYTES = 512, ROWS_MAX = 1024 };
 
 void status_format_duration(int64_t duration_ms, char *text, size_t size)
 {
@@ -69,7 +69,10 @@ static void format_row(const json_t *process, char cells[COLUMNS][CELL_BYTES])
     status_format_duration(number_of(process, "in_state_ms"), cells[3], CELL_BYTES);
     snprintf(cells[4], CELL_BYTES, "%lld", (long long)number_of(process, "restarts"));
     snprintf(cells[5], CELL_BYTES, "%s", text_of(process, "last_exit"));
-    format_numbers(json_object_get(process, "numbers"), cells[6]);
+    snprintf(cells[6], CELL_BYTES, "-");
+    if (number_of(process, "rss_bytes") > 0)
+        snprintf(cells[6], CELL_BYTES, "%.1f MB", (double)number_of(process, "rss_bytes") / 1e6);
+    format_numbers(json_object_get(process, "numbers"), cells[7]);
 }
 
 static void widen(size_t widths[COLUMNS], char cells[COLUMNS][CELL_BYTES])
@@ -93,7 +96,8 @@ static void print_row(FILE *out, const size_t widths[COLUMNS], char cells[COLUMN
 
 void status_print(FILE *out, const json_t *status)
 {
-    char heads[COLUMNS][CELL_BYTES] = {"NAME", "STATE", "PID", "SINCE", "RESTARTS", "LAST EXIT", "NUMBERS"};
+    char heads[COLUMNS][CELL_BYTES] = {"NAME",     "STATE",     "PID",    "SINCE",
+                                       "RESTARTS", "LAST EXIT", "MEMORY", "NUMBERS"};
     char cells[COLUMNS][CELL_BYTES], up[32];
     size_t widths[COLUMNS] = {0}, i;
     const json_t *processes = json_object_get(status, "processes");

@@ -46,20 +46,22 @@ static void the_table_lines_up(void **state)
         print("{\"version\":\"1.2\",\"state\":\"degraded\",\"pid\":7,\"up_ms\":61000,\"api\":\"http://h:1\","
               "\"ops\":\"http://h:2\",\"processes\":["
               "{\"name\":\"statsd-0\",\"state\":\"ready\",\"pid\":8,\"in_state_ms\":60000,\"restarts\":0,"
-              "\"last_exit\":null,\"retry_in_ms\":0,\"numbers\":{\"streams\":3,\"lag_ms\":0}},"
+              "\"last_exit\":null,\"retry_in_ms\":0,\"rss_bytes\":12345678,\"numbers\":{\"streams\":3,\"lag_"
+              "ms\":0}},"
               "{\"name\":\"upstream-worker-0\",\"state\":\"backing "
               "off\",\"pid\":0,\"in_state_ms\":5,\"restarts\":12,"
               "\"last_exit\":\"SIGKILL\",\"retry_in_ms\":1500,\"numbers\":{}}]}");
 
     (void)state;
     assert_string_equal(
-        text, "codebuddy2api 1.2: degraded, pid 7, up 1 min 1 s\n"
-              "API http://h:1, metrics http://h:2/metrics\n"
-              "\n"
-              "NAME               STATE                   PID  SINCE      RESTARTS  LAST EXIT  NUMBERS\n"
-              "statsd-0           ready                   8    1 min 0 s  0         -          "
-              "streams=3 lag_ms=0\n"
-              "upstream-worker-0  backing off (1 s left)  -    5 ms       12        SIGKILL\n");
+        text,
+        "codebuddy2api 1.2: degraded, pid 7, up 1 min 1 s\n"
+        "API http://h:1, metrics http://h:2/metrics\n"
+        "\n"
+        "NAME               STATE                   PID  SINCE      RESTARTS  LAST EXIT  MEMORY   NUMBERS\n"
+        "statsd-0           ready                   8    1 min 0 s  0         -          12.3 MB  "
+        "streams=3 lag_ms=0\n"
+        "upstream-worker-0  backing off (1 s left)  -    5 ms       12        SIGKILL    -\n");
     free(text);
 }
 

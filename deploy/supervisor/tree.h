@@ -50,8 +50,8 @@ bool tree_is_stopping(const struct tree *tree);
 /* All are ready (those that a reload adds or retires aside). */
 bool tree_is_ready(const struct tree *tree);
 /* For `status`: a list of objects, one per process: name, role, instance, state, pid (0: none), in_state_ms,
- * up_ms (since ready), restarts, last_exit (null: never), retry_in_ms, retiring, numbers. Returns owned, NULL
- * when out of memory. */
+ * up_ms (since ready), restarts, last_exit (null: never), retry_in_ms, rss_bytes, retiring, numbers. Returns
+ * owned, NULL when out of memory. */
 json_t *tree_describe(const struct tree *tree);
 
 #endif

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -207,21 +208,38 @@ static json_t *describe_numbers(const struct report *report)
     return numbers;
 }
 
+/* Resident memory by the kernel's account (proc(5), statm), so that a hung process has one too; 0 if gone. */
+static int64_t read_rss_bytes(int pid)
+{
+    char path[32], text[128] = "";
+    const char *resident;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+    file = fopen(path, "re");
+    if (!file)
+        return 0;
+    resident = fgets(text, sizeof(text), file) ? strchr(text, ' ') : NULL; /* behind the total */
+    fclose(file);
+    return resident ? strtoll(resident, NULL, 10) * sysconf(_SC_PAGESIZE) : 0;
+}
+
 json_t *member_describe(const struct member *member, int64_t now_ms)
 {
     const struct supervise *table = &member->table;
     bool waits = table->state == SUPERVISE_BACKING_OFF;
+    int pid = member->child ? child_pid(member->child) : 0;
     char last_exit[32] = "";
 
     if (member->has_exited)
         describe_exit(member->last_exit, last_exit, sizeof(last_exit));
-    return json_pack("{s:s, s:s, s:i, s:s, s:i, s:I, s:I, s:i, s:s?, s:I, s:b, s:o}", "name", member->name,
-                     "role", member_role_name(member), "instance", member->instance, "state",
-                     supervise_state_name(table->state), "pid", member->child ? child_pid(member->child) : 0,
-                     "in_state_ms", (json_int_t)(now_ms - table->since_ms), "up_ms",
-                     (json_int_t)(table->state == SUPERVISE_READY ? now_ms - member->ready_at_ms : 0),
-                     "restarts", (int)member->restarts_count, "last_exit",
-                     member->has_exited ? last_exit : NULL, "retry_in_ms",
-                     (json_int_t)(waits ? table->deadline_ms - now_ms : 0), "retiring", member->retiring,
-                     "numbers", describe_numbers(&member->last_report));
+    return json_pack(
+        "{s:s, s:s, s:i, s:s, s:i, s:I, s:I, s:i, s:s?, s:I, s:I, s:b, s:o}", "name", member->name, "role",
+        member_role_name(member), "instance", member->instance, "state", supervise_state_name(table->state),
+        "pid", pid, "in_state_ms", (json_int_t)(now_ms - table->since_ms), "up_ms",
+        (json_int_t)(table->state == SUPERVISE_READY ? now_ms - member->ready_at_ms : 0), "restarts",
+        (int)member->restarts_count, "last_exit", member->has_exited ? last_exit : NULL, "retry_in_ms",
+        (json_int_t)(waits ? table->deadline_ms - now_ms : 0), "rss_bytes",
+        (json_int_t)(pid ? read_rss_bytes(pid) : 0), "retiring", member->retiring, "numbers",
+        describe_numbers(&member->last_report));
 }

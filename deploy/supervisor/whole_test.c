@@ -104,6 +104,7 @@ static void a_killed_process_is_back_at_once(void **state)
                     2000); /* design.md says 200 ms; sanitizers and a busy machine */
         assert_true(testbed_status_number(bed, names[i], "pid") != pid);
         assert_int_equal(testbed_status_number(bed, names[i], "restarts"), 1);
+        assert_true(testbed_status_number(bed, names[i], "rss_bytes") > 100000);
         testbed_assert_status_text(bed, names[i], "last_exit", "SIGKILL");
     }
     assert_listening(bed->http_port);
