@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+#include "statsd/metric_help.h"
+
+#include <stddef.h>
+#include <string.h>
+
+static const struct {
+    const char *family, *help;
+} helps[] = {
+    {"codebuddy2api_process_up", "1 while the process is connected."},
+    {"codebuddy2api_process_start_time_seconds", "When the process started, seconds since 1970."},
+    {"codebuddy2api_process_resident_memory_bytes", "Resident memory of the process."},
+    {"codebuddy2api_process_cpu_seconds", "CPU time of the process and those before it in its place."},
+    {"codebuddy2api_process_open_fds", "Open file descriptors of the process."},
+    {"codebuddy2api_process_loop_lag_seconds", "How late the last timer of the process fired."},
+    {"codebuddy2api_link_frames", "Messages between our processes."},
+    {"codebuddy2api_link_trains", "ZeroMQ messages (trains of frames) between our processes."},
+    {"codebuddy2api_link_bytes", "Bytes of trains between our processes."},
+    {"codebuddy2api_link_bad_frames", "Frames that were malformed, unknown or unexpected."},
+    {"codebuddy2api_link_strangers", "Frames from a peer that had not said HELLO."},
+    {"codebuddy2api_link_peers_lost", "Peers whose connection broke."},
+    {"codebuddy2api_link_peers_hung", "Peers that fell silent."},
+    {"codebuddy2api_reporter_events_pending", "Usage events that statsd has not acknowledged yet."},
+    {"codebuddy2api_reporter_events_dropped", "Usage events lost for good: the sender's queue was full."},
+    {"codebuddy2api_ledger_failing", "1 while the ledger cannot be written: nothing is acknowledged."},
+    {"codebuddy2api_ledger_failures", "Attempts to open or write the ledger that failed."},
+    {"codebuddy2api_ledger_set_aside", "Corrupt ledgers set aside."},
+    {"codebuddy2api_ledger_commits", "Transactions written."},
+    {"codebuddy2api_ledger_queued_events", "Events received and not yet durable."},
+    {"codebuddy2api_ledger_commit_duration_seconds", "How long the last commit took."},
+    {"codebuddy2api_ledger_repeated_events", "Events that the ledger had already."},
+    {"codebuddy2api_metrics_refused", "Reported numbers that were not accepted."},
+    {"codebuddy2api_credentials", "Credentials by state."},
+    {"codebuddy2api_leases", "Credentials lent at the moment."},
+    {"codebuddy2api_lease_waiters", "Requests that wait for a credential."},
+    {"codebuddy2api_lease_grants", "Leases granted."},
+    {"codebuddy2api_lease_refusals", "Leases refused, by the error code the client sees."},
+    {"codebuddy2api_lease_outcomes", "Leases given back, by outcome."},
+    {"codebuddy2api_leases_expired", "Leases that ended by themselves."},
+    {"codebuddy2api_leases_adopted", "Leases learnt from a renewal after a restart."},
+    {"codebuddy2api_gateway_requests", "HTTP requests answered, by route and class of status."},
+    {"codebuddy2api_gateway_refusals", "Requests refused before they had a route, by error code."},
+    {"codebuddy2api_gateway_moves", "Requests moved from a dead worker to another."},
+    {"codebuddy2api_gateway_overloaded", "Requests refused by the admission limit."},
+    {"codebuddy2api_gateway_clients_left", "Clients that left before their answer was complete."},
+    {"codebuddy2api_gateway_workers_lost", "Workers that ended while they served requests."},
+    {"codebuddy2api_gateway_wrong_proofs", "Wrong passwords and keys."},
+    {"codebuddy2api_streams", "Requests in flight."},
+};
+
+const char *metric_help(const char *family)
+{
+    for (size_t i = 0; i < sizeof helps / sizeof helps[0]; i++)
+        if (strcmp(helps[i].family, family) == 0)
+            return helps[i].help;
+    return "Reported by our processes; see the README of the role.";
+}
