@@ -67,20 +67,22 @@ struct account {
 
 static void forget_logins(struct account *account)
 {
-    struct login *login, *next;
+    struct login *login = account->logins, *next;
 
-    HASH_ITER (hh, account->logins, login, next) {
-        HASH_DEL(account->logins, login);
+    HASH_CLEAR(hh, account->logins); /* the table goes, the list of its members stays */
+    for (; login; login = next) {
+        next = login->hh.next;
         free(login);
     }
 }
 
 static void forget_issued(struct account *account)
 {
-    struct issued *issued, *next;
+    struct issued *issued = account->issued, *next;
 
-    HASH_ITER (hh, account->issued, issued, next) {
-        HASH_DEL(account->issued, issued);
+    HASH_CLEAR(hh, account->issued);
+    for (; issued; issued = next) {
+        next = issued->hh.next;
         free(issued->token);
         free(issued);
     }

@@ -323,7 +323,7 @@ static void add_fragment_args(const struct answer *answer, int32_t tool, int32_t
     all = (struct span){args.data, args.size};
     if (parts == 0 && fragment == tool_fragment_count(scenario) - 1) {
         to = all.size;
-    } else if (part >= 0) {
+    } else if (parts > 0 && part >= 0) {
         from = json_text_cut(all, all.size * (size_t)part / (size_t)parts);
         to = json_text_cut(all, all.size * (size_t)(part + 1) / (size_t)parts);
     }

@@ -169,7 +169,7 @@ static void on_end(void *context, struct server_exchange *exchange, const struct
 
     if (exchange->parked)
         control_forget_waiter(app, exchange->parked);
-    if (exchange->is_chat && outcome == OUTCOME_COMPLETE) {
+    if (exchange->is_chat && script && outcome == OUTCOME_COMPLETE) {
         stats_counters(app->stats)[STATS_tokens] += script->usage.completion;
         if (script->usage.prompt || script->usage.completion)
             stats_credential_usage(exchange->credential, &script->usage);

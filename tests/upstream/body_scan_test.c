@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "tests/upstream/body_scan.h"
+#include "tests/upstream/buffer.h"
 
 static const char good[] =
     "{ \"messages\" : [ "
@@ -91,22 +92,21 @@ static void refuses(void **state)
 
 static void depth_and_length_are_bounded(void **state)
 {
-    size_t size = 3000;
-    char *text = malloc(size);
+    struct buffer text = {0};
     struct body_scan scan;
 
     (void)state;
-    assert_non_null(text);
-    memset(text, '[', size);
-    memcpy(text, "{\"a\":", 5);
-    scan = scan_steps(text, size, 100);
+    buffer_append_text(&text, "{\"a\":");
+    buffer_append_fill(&text, '[', 3000);
+    scan = scan_steps(text.data, text.size, 100);
     assert_true(scan.bad);
-    memset(text, 'm', size);
-    memcpy(text, "{\"model\":\"", 10);
-    memcpy(text + size - 2, "\"}", 2);
-    scan = scan_steps(text, size, 100);
+    buffer_clear(&text);
+    buffer_append_text(&text, "{\"model\":\"");
+    buffer_append_fill(&text, 'm', 3000);
+    buffer_append_text(&text, "\"}");
+    scan = scan_steps(text.data, text.size, 100);
     assert_true(body_scan_is_whole(&scan) && scan.model_too_long);
-    free(text);
+    buffer_fini(&text);
 }
 
 int main(void)

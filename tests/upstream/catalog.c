@@ -46,10 +46,11 @@ struct catalog {
 
 static void forget_scripts(struct catalog *catalog)
 {
-    struct kept *kept, *next;
+    struct kept *kept = catalog->kept, *next;
 
-    HASH_ITER (hh, catalog->kept, kept, next) {
-        HASH_DEL(catalog->kept, kept);
+    HASH_CLEAR(hh, catalog->kept); /* the table goes, the list of its members stays */
+    for (; kept; kept = next) {
+        next = kept->hh.next;
         script_unref(&kept->script);
         free(kept->key);
         free(kept);
@@ -59,11 +60,12 @@ static void forget_scripts(struct catalog *catalog)
 
 static void forget_scenes(struct catalog *catalog)
 {
-    struct scene *scene, *next;
+    struct scene *scene = catalog->scenes, *next;
 
     forget_scripts(catalog);
-    HASH_ITER (hh, catalog->scenes, scene, next) {
-        HASH_DEL(catalog->scenes, scene);
+    HASH_CLEAR(hh, catalog->scenes);
+    for (; scene; scene = next) {
+        next = scene->hh.next;
         free(scene->text);
         free(scene);
     }

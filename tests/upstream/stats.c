@@ -48,8 +48,10 @@ void stats_free(struct stats **stats)
 
     if (!*stats)
         return;
-    HASH_ITER (hh, (*stats)->credentials, credential, next) {
-        HASH_DEL((*stats)->credentials, credential);
+    credential = (*stats)->credentials;
+    HASH_CLEAR(hh, (*stats)->credentials); /* the table goes, the list of its members stays */
+    for (; credential; credential = next) {
+        next = credential->hh.next;
         free(credential->token);
         free(credential);
     }

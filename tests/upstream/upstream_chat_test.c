@@ -89,7 +89,7 @@ static void play_preset(const char *name)
     struct buffer request = {0}, model = {0};
     struct scenario scenario;
     struct wire_reply reply;
-    int fd = wire_connect(&wire);
+    int fd = wire_connect(&wire), silent_ms = 0;
     bool endless;
     char *why;
 
@@ -99,8 +99,9 @@ static void play_preset(const char *name)
     wire_append_chat(&request, model.data, "t");
     wire_send(fd, (struct span){request.data, request.size});
     endless = scenario.end == END_ENDLESS || scenario.end == END_LINE;
-    /* Silence is told from slowness by time only; what hangs is given little, the rest plenty. */
-    reply = wire_read(fd, endless ? 20000 : 0, scenario.end == END_HANG ? 100 : 0);
+    if (scenario.end == END_HANG) /* silence is told from slowness by time only */
+        silent_ms = scenario.at == AT_HEADER ? -100 : 100;
+    reply = wire_read(fd, endless ? 20000 : 0, silent_ms);
     close(fd);
     if (reply.end != expected_end(&scenario))
         fail_msg("%s ends with %d, not %d", model.data, reply.end, expected_end(&scenario));

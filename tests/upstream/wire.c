@@ -28,6 +28,7 @@ extern char **environ;
 
 struct wire wire_start(const char *option)
 {
+    static const char listening[] = "listening http://127.0.0.1:";
     char *argv[] = {memory_copy_text(UPSTREAM_BIN, strlen(UPSTREAM_BIN)), memory_copy_text("--port", 6),
                     memory_copy_text("0", 1), option ? memory_copy_text(option, strlen(option)) : NULL, NULL};
     posix_spawn_file_actions_t actions;
@@ -35,7 +36,6 @@ struct wire wire_start(const char *option)
     char line[100] = "";
     int out[2];
     FILE *from;
-    unsigned port = 0;
 
     assert_int_equal(pipe(out), 0);
     posix_spawn_file_actions_init(&actions);
@@ -48,10 +48,11 @@ struct wire wire_start(const char *option)
         free(argv[i]);
     from = fdopen(out[0], "r");
     assert_non_null(from);
-    if (!fgets(line, sizeof(line), from) || sscanf(line, "listening http://127.0.0.1:%u", &port) != 1)
+    if (!fgets(line, sizeof(line), from) || strncmp(line, listening, strlen(listening)) != 0)
         fail_msg("the stand-in did not start: %s", line);
     fclose(from);
-    wire.port = (uint16_t)port;
+    wire.port = (uint16_t)strtoul(line + strlen(listening), NULL, 10);
+    assert_int_not_equal(wire.port, 0);
     return wire;
 }
 
@@ -128,9 +129,10 @@ struct wire_reply wire_read(int fd, size_t stop_bytes, int silent_ms)
     response_init(&response);
     while (true) {
         struct pollfd ready = {.fd = fd, .events = POLLIN};
+        int patience_ms = silent_ms < 0 ? -silent_ms : silent_ms > 0 && reply.status ? silent_ms : READ_MS;
         ssize_t size;
 
-        if (poll(&ready, 1, silent_ms ? silent_ms : READ_MS) <= 0)
+        if (poll(&ready, 1, patience_ms) <= 0)
             break;
         size = recv(fd, data, sizeof(data), 0);
         if (size <= 0) {
@@ -204,7 +206,7 @@ struct wire_reply wire_call(const struct wire *wire, const char *method, const c
         buffer_printf(&request, "Content-Length: %zu\r\n", strlen(body));
     buffer_printf(&request, "\r\n%s", body ? body : "");
     wire_send(fd, (struct span){request.data, request.size});
-    reply = wire_read(fd, 0, 10 * READ_MS);
+    reply = wire_read(fd, 0, -10 * READ_MS);
     close(fd);
     buffer_fini(&request);
     return reply;

@@ -39,7 +39,8 @@ int wire_stop(struct wire *wire);
 /* Returns a connected socket that gives up reading after 5 seconds. */
 int wire_connect(const struct wire *wire);
 void wire_send(int fd, struct span bytes);
-/* Reads one answer; stops early after stop_bytes of body (0: does not), or after silent_ms without a byte. */
+/* Reads one answer; stops early after stop_bytes of body (0: does not), or once nothing comes for silent_ms
+ * after the head (0: 5 seconds), for -silent_ms if that is negative, then also before the head. */
 struct wire_reply wire_read(int fd, size_t stop_bytes, int silent_ms);
 void wire_reply_fini(struct wire_reply *reply);
 
