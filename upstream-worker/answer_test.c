@@ -200,10 +200,12 @@ static void tool_calls_all_at_index_0(void **state)
     (void)state;
     expect(
         UP_DELTA(CALL("0", "\"id\":\"call_a\",\"type\":\"function\",\"function\":{\"name\":\"get\","
-                           "\"arguments\":\"{\\\"x\\\":\"}")) UP_DELTA(
-            CALL("0", "\"id\":\"\",\"type\":\"function\",\"function\":{\"name\":null,\"arguments\":\"1}\"}"))
-            UP_DELTA(CALL("0", "\"id\":\"tooluse_b\",\"function\":{\"name\":\"put\",\"arguments\":\"{}\"}"))
-                UP_FINISH("tool_calls"),
+                           "\"arguments\":\"{\\\"x\\\":\"}"))
+            UP_DELTA(CALL(
+                "0", "\"id\":\"\",\"type\":\"function\",\"function\":{\"name\":null,\"arguments\":\"1}\"}"))
+                UP_DELTA(
+                    CALL("0", "\"id\":\"tooluse_b\",\"function\":{\"name\":\"put\",\"arguments\":\"{}\"}"))
+                    UP_FINISH("tool_calls"),
         two_calls_streamed, two_calls_plain);
 }
 

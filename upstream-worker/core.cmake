@@ -9,9 +9,13 @@ foreach(concept json_lexer json_string json_tree sse_parser usage tool_calls ret
     payload keyword_rules request_body)
   cb_test(${concept}_test SOURCES ${concept}_test.c LINK upstream_worker_core)
 endforeach()
-foreach(concept json_tree sse_parser)
+foreach(concept json_tree sse_parser answer request_body)
   cb_fuzzer(${concept}_fuzz SOURCES ${concept}_fuzz.c LINK upstream_worker_core)
 endforeach()
+
+# The n-th allocation fails.
+cb_test(core_nomem_test SOURCES core_nomem_test.c LINK upstream_worker_core
+  -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray)
 
 # What the core costs; built on request: ninja core_bench.
 add_executable(core_bench EXCLUDE_FROM_ALL core_bench.c)

@@ -82,8 +82,8 @@ static void refuses_what_is_not_json(void **state)
 static void cuts_change_nothing(void **state)
 {
     static const char *const texts[] = {
-        "{\"a\":[1,-2.50e-7,{\"b\\u00e9\":\"\\ud83d\\ude00 \xE4\xBD\xA0\xE5\xA5\xBD plain plain plain "
-        "plain\"}],\"z\":null}",
+        ("{\"a\":[1,-2.50e-7,{\"b\\u00e9\":\"\\ud83d\\ude00 \xE4\xBD\xA0\xE5\xA5\xBD plain plain plain "
+         "\"}],\"z\":null}"),
         " [ true , false , \"\xF0\x9F\x98\x80\xFF\xE4\" , 12345678901234567890 ] ",
         "[\"\\u12\", 3]",
         "{\"a\":1.}",

@@ -8,11 +8,11 @@
 static int apply_rule(const struct keyword_rule *rule, size_t limit_bytes, struct span text,
                       struct buffer *out)
 {
-    const char *at = text.data, *end = text.data + text.length, *found;
     int error = 0;
     if (text.length == 0 || rule->from.length == 0)
         return 0;
-    found = memmem(at, text.length, rule->from.data, rule->from.length);
+    const char *at = text.data, *end = text.data + text.length;
+    const char *found = memmem(at, text.length, rule->from.data, rule->from.length);
     if (!found)
         return 0;
     buffer_clear(out);

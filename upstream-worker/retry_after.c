@@ -74,7 +74,7 @@ static int read_digits(const char *at, int digits)
     return value;
 }
 
-/* The zone at `at` as seconds east of UTC; China's if there is none. */
+/* The zone at `at` (Z, UTC, UTC+8, +08:00, +0800) as seconds east of UTC; China's if there is none. */
 static int64_t read_zone(const char *at)
 {
     if (*at == '.')
@@ -82,15 +82,14 @@ static int64_t read_zone(const char *at)
             continue;
     while (*at == ' ')
         at++;
-    if (*at == 'Z' || strncmp(at, "UTC", 3) == 0 || strncmp(at, "GMT", 3) == 0)
-        return 0;
-    if (*at != '+' && *at != '-')
-        return CHINA_OFFSET_S;
-    int hours = read_digits(at + 1, 2);
-    int minutes = hours < 0 ? -1 : read_digits(at + 3 + (at[3] == ':'), 2);
-    if (hours < 0)
-        return CHINA_OFFSET_S;
-    int64_t offset_s = hours * 3600 + (minutes > 0 ? minutes * 60 : 0);
+    bool is_named = *at == 'Z' || strncmp(at, "UTC", 3) == 0 || strncmp(at, "GMT", 3) == 0;
+    if (is_named)
+        at += *at == 'Z' ? 1 : 3;
+    if ((*at != '+' && *at != '-') || !is_digit(at[1]))
+        return is_named ? 0 : CHINA_OFFSET_S;
+    int width = is_digit(at[2]) ? 2 : 1;
+    int minutes = read_digits(at + 1 + width + (at[1 + width] == ':'), 2);
+    int64_t offset_s = read_digits(at + 1, width) * 3600 + (minutes > 0 ? minutes * 60 : 0);
     return *at == '-' ? -offset_s : offset_s;
 }
 
