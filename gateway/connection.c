@@ -380,11 +380,11 @@ static void on_timer(h2o_timeout_entry_t *entry)
     }
 }
 
-void connection_write_begins(struct connection *c)
+void connection_write_begins(struct connection *c, size_t bytes)
 {
     if (c->state != STATE_REQUEST || !c->sock)
         return;
-    c->unsent_bytes = count_unsent(c);
+    c->unsent_bytes = count_unsent(c) + bytes;
     timer_start(c, &c->set->body_timeout);
 }
 

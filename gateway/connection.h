@@ -75,8 +75,9 @@ bool connection_is_last(const struct connection *connection);
 void connection_request_begins(struct connection *connection, void (*left)(void *context), void *context);
 /* h2o has disposed of the request. */
 void connection_request_ended(struct connection *connection);
-/* From the first on, until the second, the client must take a byte every body_timeout_s. */
-void connection_write_begins(struct connection *connection);
+/* Before `bytes` are written, and when they are: in between, the client must take some every body_timeout_s.
+ */
+void connection_write_begins(struct connection *connection, size_t bytes);
 void connection_write_ended(struct connection *connection);
 /* Frees the request's bytes (head and body) although its answer is not over. h2o must have copied what it
  * needs of the head, which it does when there is a body. */
