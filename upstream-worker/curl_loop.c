@@ -22,6 +22,7 @@ struct curl_loop {
     uv_loop_t *loop;
     CURLM *multi;
     uv_timer_t *timer;
+    uv_idle_t *soon; /* at once, but in the next turn: see on_timeout_change */
     const struct curl_loop_handlers *handlers;
     void *owner;
     struct watch **watches; /* by descriptor */
@@ -29,6 +30,7 @@ struct curl_loop {
     size_t connection_count;
     unsigned inside; /* depth of calls into libcurl */
     bool is_settling;
+    bool is_in_timer;
 };
 
 /* ---- watches ---- */
@@ -140,14 +142,29 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
 
 static void on_timer(uv_timer_t *timer)
 {
-    curl_loop_pump(timer->data, CURL_SOCKET_TIMEOUT, 0);
+    struct curl_loop *curl_loop = timer->data;
+    curl_loop->is_in_timer = true;
+    curl_loop_pump(curl_loop, CURL_SOCKET_TIMEOUT, 0);
+    curl_loop->is_in_timer = false;
 }
 
+static void on_soon(uv_idle_t *soon)
+{
+    uv_idle_stop(soon);
+    curl_loop_pump(soon->data, CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* libcurl asks for 0 ms when a socket had more than it reads at a time. libuv runs a timer that is set to 0
+ * in its own callback again in the same turn: an upstream that sends faster than we read would own the loop.
+ */
 static int on_timeout_change(CURLM *multi, long timeout_ms, void *context)
 {
     struct curl_loop *curl_loop = context;
     (void)multi;
-    if (timeout_ms < 0)
+    uv_idle_stop(curl_loop->soon);
+    if (timeout_ms == 0 && curl_loop->is_in_timer)
+        uv_idle_start(curl_loop->soon, on_soon);
+    else if (timeout_ms < 0)
         uv_timer_stop(curl_loop->timer);
     else
         uv_timer_start(curl_loop->timer, on_timer, (uint64_t)timeout_ms, 0);
@@ -277,7 +294,7 @@ static int curl_loop_set_options(struct curl_loop *curl_loop, long connections_m
     return code == CURLM_OK ? 0 : ERR_NOMEM;
 }
 
-static void timer_on_closed(uv_handle_t *handle)
+static void handle_on_closed(uv_handle_t *handle)
 {
     free(handle);
 }
@@ -297,7 +314,13 @@ struct curl_loop *curl_loop_new(uv_loop_t *loop, long connections_max,
         uv_timer_init(loop, curl_loop->timer);
         curl_loop->timer->data = curl_loop;
     }
-    if (!curl_loop->multi || !curl_loop->timer || curl_loop_set_options(curl_loop, connections_max) < 0)
+    curl_loop->soon = calloc(1, sizeof *curl_loop->soon);
+    if (curl_loop->soon) {
+        uv_idle_init(loop, curl_loop->soon);
+        curl_loop->soon->data = curl_loop;
+    }
+    if (!curl_loop->multi || !curl_loop->timer || !curl_loop->soon ||
+        curl_loop_set_options(curl_loop, connections_max) < 0)
         curl_loop_free(&curl_loop);
     return curl_loop;
 }
@@ -314,7 +337,9 @@ void curl_loop_free(struct curl_loop **curl_loop_at)
         if (curl_loop->watches[fd])
             watch_drop(curl_loop->watches[fd]);
     if (curl_loop->timer)
-        uv_close((uv_handle_t *)curl_loop->timer, timer_on_closed);
+        uv_close((uv_handle_t *)curl_loop->timer, handle_on_closed);
+    if (curl_loop->soon)
+        uv_close((uv_handle_t *)curl_loop->soon, handle_on_closed);
     free(curl_loop->watches);
     free(curl_loop);
 }
