@@ -381,6 +381,8 @@ static struct peer *channel_find(struct channel *channel, struct span id)
 /* False if the rest of the train is not for us any more. */
 static bool on_train_frame(struct channel *channel, struct span id, int fd, const struct frame *frame)
 {
+    if (frame->type == MESSAGE_HELLO)
+        link_socket_settle(channel->socket);
     struct peer *peer = channel_find(channel, id);
     if (frame->type == MESSAGE_HELLO)
         return on_hello(channel, peer, id, fd, frame) != NULL;

@@ -29,6 +29,8 @@ struct link_socket {
     uv_poll_t poll, monitor_poll;
     int open_polls;
     bool bound, closed;
+    bool unread;        /* the descriptor may be silent though there is something to read */
+    bool monitor_armed; /* the monitor was found empty once: from then on its descriptor speaks */
 };
 
 /* ---- CURVE ---- */
@@ -140,7 +142,6 @@ static bool receive_part(struct link_socket *socket, zmq_msg_t *part)
 static void deliver(struct link_socket *socket, struct span routing_id, zmq_msg_t *part)
 {
     int fd = zmq_msg_get(part, ZMQ_SRCFD);
-    monitor_pump(socket); /* see the header: ends of connections first */
     if (!socket->closed)
         socket->handlers->message(socket->owner, routing_id, fd,
                                   span_of(zmq_msg_data(part), zmq_msg_size(part)));
@@ -177,11 +178,13 @@ static bool receive_message(struct link_socket *socket)
 
 bool link_socket_pump(struct link_socket *socket)
 {
-    monitor_pump(socket); /* a pipe signals its descriptor only to a reader that has found it empty */
-    for (int i = 0; i < MESSAGES_PER_PUMP; i++)
-        if (socket->closed || !receive_message(socket))
-            return false;
-    return true;
+    if (!socket->monitor_armed) {
+        socket->monitor_armed = true;
+        monitor_pump(socket);
+    }
+    for (int i = 0; socket->unread && i < MESSAGES_PER_PUMP; i++)
+        socket->unread = !socket->closed && receive_message(socket);
+    return socket->unread;
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -189,8 +192,14 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     struct link_socket *socket = poll->data;
     (void)status;
     (void)events;
+    socket->unread = true;
     if (!socket->closed)
         link_socket_pump(socket); /* what is left is found by the end of turn */
+}
+
+void link_socket_settle(struct link_socket *socket)
+{
+    monitor_pump(socket);
 }
 
 static void on_monitor_readable(uv_poll_t *poll, int status, int events)
@@ -229,6 +238,7 @@ static int message_from_train(zmq_msg_t *message, struct buffer *train)
 int link_socket_send(struct link_socket *socket, struct span routing_id, struct buffer *train)
 {
     zmq_msg_t message;
+    socket->unread = true; /* sending may take the descriptor's signal for itself */
     if (message_from_train(&message, train) < 0)
         return ERR_PEER_GONE;
     if (routing_id.length > 0 &&
@@ -307,7 +317,8 @@ struct link_socket *link_socket_open(struct service *service, const char *endpoi
     struct link_socket *socket = calloc(1, sizeof *socket);
     if (!socket)
         return NULL;
-    *socket = (struct link_socket){.service = service, .handlers = handlers, .owner = owner, .bound = bound};
+    *socket = (struct link_socket){
+        .service = service, .handlers = handlers, .owner = owner, .bound = bound, .unread = true};
     socket->zsock = zsock_new(bound ? ZMQ_ROUTER : ZMQ_DEALER);
     socket->handle = socket->zsock ? zsock_resolve(socket->zsock) : NULL;
     int error = socket->handle ? 0 : ERR_NOMEM;

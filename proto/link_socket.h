@@ -2,9 +2,10 @@
 /* link_socket - one ZeroMQ socket on the loop: its messages, and what its monitor says of its connections.
  * Internal to link.
  *
- * Order that matters: the monitor is read after each receive and before the message is handed on, so that a
- * connection's end is known before a later connection that got the same descriptor speaks (ZMQ_SRCFD).
- * ZeroMQ's descriptor is edge-triggered: whoever sends must call link_socket_pump before the loop sleeps. */
+ * Order that matters: a connection's end must be known before a later connection that got the same descriptor
+ * is greeted (ZMQ_SRCFD), so whoever hears a HELLO calls link_socket_settle first. ZeroMQ's descriptors are
+ * edge-triggered, and signal only to a reader that has found the socket empty: whoever opens or sends calls
+ * link_socket_pump before the loop sleeps. */
 #ifndef PROTO_LINK_SOCKET_H
 #define PROTO_LINK_SOCKET_H
 
@@ -33,7 +34,9 @@ void link_socket_close(struct link_socket **socket);
 /* Sends a train: takes the bytes of `train` when large (then leaves it empty), else copies them and clears
  * it. `routing_id` empty on the connected side. 0, or ERR_PEER_GONE when ZeroMQ cannot queue it. */
 int link_socket_send(struct link_socket *socket, struct span routing_id, struct buffer *train);
-/* Receives up to a cap. True if there may be more. */
+/* Receives up to a cap, if the descriptor alone would not tell. True if there may be more. */
 bool link_socket_pump(struct link_socket *socket);
+/* Hands on what the monitor has said by now. */
+void link_socket_settle(struct link_socket *socket);
 
 #endif
