@@ -21,6 +21,5 @@ void request_id_choose(char id[REQUEST_ID_BYTES], struct span wanted, const unsi
         id[wanted.length] = '\0';
         return;
     }
-    memcpy(id, "req_", 4);
-    sodium_bin2hex(id + 4, 33, random, 16);
+    sodium_bin2hex(id, 33, random, 16);
 }

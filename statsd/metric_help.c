@@ -45,6 +45,15 @@ static const struct {
     {"codebuddy2api_gateway_clients_left", "Clients that left before their answer was complete."},
     {"codebuddy2api_gateway_workers_lost", "Workers that ended while they served requests."},
     {"codebuddy2api_gateway_wrong_proofs", "Wrong passwords and keys."},
+    {"codebuddy2api_connections", "Client connections that are open."},
+    {"codebuddy2api_waiting", "Requests that wait for a ready worker."},
+    {"codebuddy2api_workers_ready", "Workers that take requests."},
+    {"codebuddy2api_upstream_connections", "Connections to upstreams that are open."},
+    {"codebuddy2api_worker_attempts", "Upstream calls begun."},
+    {"codebuddy2api_worker_retries", "Upstream calls begun again, with the same or another credential."},
+    {"codebuddy2api_worker_cancelled", "Requests given up since their client or gateway left."},
+    {"codebuddy2api_worker_upstream_events", "Events taken from upstreams."},
+    {"codebuddy2api_queued_events", "Usage events received and not yet durable."},
     {"codebuddy2api_streams", "Requests in flight."},
 };
 

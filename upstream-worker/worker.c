@@ -242,13 +242,14 @@ static void worker_report(struct worker *worker)
     const struct exchange_counters *now = &worker->home.counters;
     struct exchange_counters *then = &worker->reported;
     struct reporter *reporter = worker->home.reporter;
-    reporter_count(reporter, "upstream_attempts_total", now->attempts - then->attempts);
-    reporter_count(reporter, "upstream_retries_total{credential=\"same\"}",
+    reporter_count(reporter, "codebuddy2api_worker_attempts_total", now->attempts - then->attempts);
+    reporter_count(reporter, "codebuddy2api_worker_retries_total{credential=\"same\"}",
                    now->retries_same - then->retries_same);
-    reporter_count(reporter, "upstream_retries_total{credential=\"other\"}",
+    reporter_count(reporter, "codebuddy2api_worker_retries_total{credential=\"other\"}",
                    now->retries_other - then->retries_other);
-    reporter_count(reporter, "upstream_cancelled_total", now->cancelled - then->cancelled);
-    reporter_count(reporter, "upstream_events_total", now->upstream_events - then->upstream_events);
+    reporter_count(reporter, "codebuddy2api_worker_cancelled_total", now->cancelled - then->cancelled);
+    reporter_count(reporter, "codebuddy2api_worker_upstream_events_total",
+                   now->upstream_events - then->upstream_events);
     *then = *now;
 }
 
