@@ -181,7 +181,7 @@ describe("errors as the client's own classes", () => {
   test('RateLimitError', () =>
     rejects(create('s:429-retry?key=rate'), OpenAI.RateLimitError, { status: 429, type: 'rate_limit_error' }));
   test('InternalServerError', () =>
-    rejects(create('s:500'), OpenAI.InternalServerError, { status: 502, code: '500' }));
+    rejects(create('s:500'), OpenAI.InternalServerError, { status: 502, code: 'upstream_error' }));
   test('InternalServerError before the first byte of a stream', () =>
     rejects(create('s:500', { stream: true }), OpenAI.InternalServerError, { status: 502 }));
   test('APIError in the middle of a stream, after what was said', async () => {

@@ -104,7 +104,8 @@ test('an error after the 200 of a keepalive is an error event', async () => {
   const response = await stream(model);
   assert.equal(response.status, 200);
   const answer = readStream(response.text, { model });
-  assert.equal(answer.error.code, '500');
+  assert.equal(answer.error.code, 'upstream_error');
+  assert.equal(answer.error.message, 'internal error');
   assert.equal(answer.done, false);
 });
 

@@ -13,7 +13,7 @@ import OpenAI from 'openai';
 import { Child, fileSize, waitForText } from './process.mjs';
 import { Upstream } from './upstream.mjs';
 
-const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 export const BIN_DIR = process.env.CB_BIN_DIR ?? join(root, 'build/bin');
 export const IS_SANITIZED = /\/dev\/bin$/.test(BIN_DIR);
 const run = promisify(execFile);
@@ -87,6 +87,7 @@ export class System {
       CODEBUDDY_CREDS_DIR: this.credsDir,
       CODEBUDDY_DATA_DIR: this.dataDir,
       CODEBUDDY_RUN_DIR: join(this.dir, 'run'),
+      CODEBUDDY_SITES_DIR: join(root, 'deploy/sites'), // builds may be outside the repository
       CODEBUDDY_WORKERS: '2',
       ...this.env,
     };
@@ -99,7 +100,13 @@ export class System {
       log: this.logFile,
       extra: true,
     });
-    const [, http, ops] = await this.child.line(/^ready http=(\d+) ops=(\d+)/);
+    const settled = new AbortController();
+    const ready = this.child.line(/^ready http=(\d+) ops=(\d+)/).finally(() => settled.abort());
+    const parked = this.waitLog(/process_parked/, { signal: settled.signal }).then((match) => {
+      if (match) throw new Error(`a process is parked:\n${this.log()}`);
+      return ready;
+    });
+    const [, http, ops] = await parked;
     this.port = Number(http);
     this.opsPort = Number(ops);
     return this;

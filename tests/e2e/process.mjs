@@ -61,7 +61,7 @@ export class Child {
   }
 
   // The match of the first line that fits; rejects if the child ends before.
-  line(pattern) {
+  line(pattern, ms = PATIENCE_MS) {
     const wanted = new Promise((resolve, reject) => {
       const look = () => {
         for (const line of this.lines) {
@@ -79,7 +79,15 @@ export class Child {
       this.listeners.add(look);
       look();
     });
-    return deadline(wanted, `${this.name} to say ${pattern}`);
+    return deadline(wanted, `${this.name} to say ${pattern}`, ms).catch((error) => {
+      error.message += `\n${this.logText().slice(-4000)}`;
+      throw error;
+    });
+  }
+
+  // The match in what it says, on standard output or in its log.
+  logged(pattern, ms = PATIENCE_MS) {
+    return Promise.any([this.line(pattern, ms), waitForText(this.log, pattern, { ms })]);
   }
 
   logText() {
@@ -105,9 +113,11 @@ export class Child {
 }
 
 // Waits until `pattern` matches the file's text behind `from` (a size in bytes); resolves to the match.
-export function waitForText(file, pattern, { from = 0, ms = PATIENCE_MS } = {}) {
+// `signal` gives it up quietly: the promise then resolves to null.
+export function waitForText(file, pattern, { from = 0, ms = PATIENCE_MS, signal } = {}) {
   let watcher;
   const found = new Promise((resolve, reject) => {
+    signal?.addEventListener('abort', () => resolve(null));
     const look = () => {
       try {
         const match = pattern.exec(readFileSync(file).subarray(from).toString('utf8'));

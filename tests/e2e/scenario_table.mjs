@@ -7,7 +7,7 @@
 //   says      the whole answer: content, reasoning, tools, finish, tokens (completion_tokens; null: no usage)
 //   refused   { status, code, ... }: the HTTP error of both modes
 //   breaks    { after, status, code, ... }: a stream says `after` and ends with an error event; plain is an
-//             HTTP error
+//             HTTP error (`streamMessage`: of the event; plain goes on to the next credential, and says why not)
 //   endless   a stream that has no end: the client leaves after some events; plain is the HTTP error given
 // and may have
 //   fresh     the scenario harms credentials: a system of its own
@@ -138,7 +138,7 @@ export const table = {
   'silent-middle': breaks(text(2), timeout, { system: 'short' }),
   endless: { endless: timeout, system: 'short' },
   'endless-fast': { endless: protocol },
-  'endless-line': refused(protocol),
+  'endless-line': breaks('t0 ', protocol),
 
   // Events that are not what they should be.
   'bad-json': breaks(text(2), protocol),
@@ -150,18 +150,18 @@ export const table = {
   // Errors inside a stream, and as the first event.
   'error-object': breaks(text(2), { status: 502, code: '11000', type: 'upstream_says_no', message: 'the stand-in says no' }),
   'error-text': breaks(text(2), { ...upstream, message: 'the stand-in says no' }),
-  'error-code': breaks(text(2), { ...limited, message: 'credits used up' }, { fresh: true }),
+  'error-code': breaks(text(2), { ...limited, streamMessage: 'credits used up' }, { fresh: true }),
   'error-object-first': refused({ status: 502, code: '11000', type: 'upstream_says_no', message: 'the stand-in says no' }),
   'error-text-first': refused({ ...upstream, message: 'the stand-in says no' }),
-  'error-code-first': refused({ status: 502, code: '11000', message: 'the stand-in says no' }),
+  'error-code-first': refused({ ...upstream, message: 'the stand-in says no' }),
 
   // Refusals. A 401 or 403 speaks of our credential, so the client never sees it as its own; the upstream's
-  // word comes with its own code only where ours (404, 429) does not say more.
+  // type and code are passed on if they are text, and ours (404, 429) does not say more.
   '401-html': refused({ status: 503, code: 'no_credential' }, { fresh: true }),
   '401-json': refused({ status: 503, code: 'no_credential' }, { fresh: true }),
   '403-html': refused({ status: 503, code: 'no_credential' }, { fresh: true }),
   '403-json': refused({ status: 503, code: 'no_credential' }, { fresh: true }),
-  '403-11140': refused({ status: 502, code: '11140', message: 'request refused by risk control' }, { fresh: true }),
+  '403-11140': refused({ ...upstream, message: 'request refused by risk control' }, { fresh: true }),
   404: refused(upstream),
   429: refused({ ...limited, retryAfter: [1, 60] }),
   '429-retry': refused({ ...limited, retryAfter: [1, 2] }),
@@ -170,15 +170,15 @@ export const table = {
   '429-iso': refused({ ...limited, retryAfter: [1, 30] }),
   '429-in': refused({ ...limited, retryAfter: [1, 30] }),
   '429-14018': refused(limited, { fresh: true }),
-  500: refused({ status: 502, code: '500', message: 'internal error' }),
+  500: refused({ ...upstream, message: 'internal error' }),
   '500-empty': refused(upstream),
   502: refused(upstream),
   503: refused(upstream),
   504: refused(upstream),
-  11101: refused({ status: 502, code: '11101', message: 'stream must be true' }),
+  11101: refused({ ...upstream, message: 'stream must be true' }),
   11102: refused(unknown),
-  11128: refused({ status: 502, code: '11128', message: 'first message must be system' }),
-  400: refused({ status: 502, code: '400', message: 'bad request' }),
+  11128: refused({ ...upstream, message: 'first message must be system' }),
+  400: refused({ status: 502, code: '400', type: 'upstream_says_no', message: 'bad request' }),
 
   // A 200 that is no stream.
   '200-envelope': refused(unknown),

@@ -94,10 +94,10 @@ async function runStreamed(system, name, row) {
   if (row.breaks) {
     assert.equal(answer.content, row.breaks.after);
     assert.ok(answer.error, 'a stream that broke has no error event');
-    const { code, type, message } = row.breaks;
+    const { code, type, message, streamMessage = message } = row.breaks;
     assert.equal(answer.error.code, code);
     if (type) assert.equal(answer.error.type, type);
-    if (message) assert.equal(answer.error.message, message);
+    if (streamMessage) assert.equal(answer.error.message, streamMessage);
     return undefined;
   }
   assert.equal(answer.error, undefined);

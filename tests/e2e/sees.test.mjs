@@ -99,7 +99,7 @@ describe('headers', () => {
       assert.equal(headers['x-enterprise-id'], 'ent-1');
       assert.equal(headers['x-tenant-id'], 'ten-1');
       assert.equal(headers['x-user-id'], 'uid-1');
-      assert.equal(headers['x-domain'], new URL(upstream.url).hostname);
+      assert.equal(headers['x-domain'], new URL(upstream.url).host);
     } finally {
       await firm.stop();
     }
@@ -160,10 +160,10 @@ describe('bodies', () => {
   });
   test('numbers, spaces and unknown fields keep their very bytes', async () => {
     const model = 's:chunks?key=bytes';
-    const body = `{ "x_big" : 12345678901234567890, "x_float":1.50e+2 , "model":"${model}","messages":[{"role":"system","content":"s"},{"role":"user","content":"\\u00e9\\/"}],"x":{ "a" : [ ] }}`;
+    const body = `{ "x_big" : 9007199254740993, "x_float":1.50e+2 , "model":"${model}","messages":[{"role":"system","content":"s"},{"role":"user","content":"\\u00e9\\/"}],"x":{ "a" : [ ] }}`;
     assert.equal((await system.chat(body)).status, 200);
     const got = (await upstream.lastRequest(model)).body;
-    for (const piece of ['"x_big" : 12345678901234567890', '"x_float":1.50e+2', '"\\u00e9\\/"', '{ "a" : [ ] }']) assert.ok(got.includes(piece), `${piece} in ${got}`);
+    for (const piece of ['"x_big" : 9007199254740993', '"x_float":1.50e+2', '"\\u00e9\\/"', '{ "a" : [ ] }']) assert.ok(got.includes(piece), `${piece} in ${got}`);
     JSON.parse(got);
   });
 });

@@ -37,7 +37,7 @@ function parseMetrics(text) {
     const labels = Object.fromEntries([...(match[2] ?? '').matchAll(/([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"/g)].map(([, key, value]) => [key, value]));
     samples.push({ name: match[1], labels, value: Number(match[3].replace('Inf', 'Infinity')) });
   }
-  const base = (name) => name.replace(/_(bucket|sum|count|total)$/, '');
+  const base = (name) => name.replace(/_(bucket|sum|count|total|info)$/, '');
   for (const { name } of samples) assert.ok(typed.has(name) || typed.has(base(name)), `${name} has no TYPE`);
   const keys = samples.map(({ name, labels }) => `${name}${JSON.stringify(labels)}`);
   assert.equal(new Set(keys).size, keys.length, 'a sample twice');
@@ -82,6 +82,26 @@ test('/metrics: sound Prometheus text, and the same numbers', async () => {
   const { totals } = await stats();
   assert.equal(requests.reduce((all, { value }) => all + value, 0), totals.requests);
   for (const bad of ['prompt', 'Say hello.']) assert.ok(!samples.some(({ labels }) => Object.values(labels).includes(`${bad} `)));
+});
+
+test('nothing that our processes report is refused, and everything says what it is', async () => {
+  const text = await until(async () => {
+    const now = await (await system.ops('/metrics')).text();
+    return now.includes('codebuddy2api_worker_attempts_total{') && now; // reported once a second
+  }, 'the workers to report');
+  for (const [line] of text.matchAll(/^# HELP .*Reported by our processes.*$/gm)) assert.fail(line);
+  const refused = parseMetrics(text).filter(({ name }) => name === 'codebuddy2api_metrics_refused_total');
+  assert.ok(refused.length > 0 && refused.every(({ value }) => value === 0));
+});
+
+test('an id that a client uses again hides nothing', async () => {
+  const before = (await stats()).totals.requests;
+  for (let i = 0; i < 3; i++) {
+    const response = await system.chat({ model: 's:chunks?key=same-id', messages: [user()] }, { headers: { 'x-request-id': 'always-the-same' } });
+    assert.equal(response.headers.get('x-request-id'), 'always-the-same');
+    await response.text();
+  }
+  await until(async () => (await stats()).totals.requests >= before + 3, 'three events', 5000);
 });
 
 test('/metrics: OpenMetrics by content negotiation', async () => {
