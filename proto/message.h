@@ -104,7 +104,7 @@ enum {
     F(STR, model, 128, "as sent upstream")                                                                   \
     F(STR, reason, 256, "upstream's code or words, for the state's reason")
 #define EVENT_FIELDS(F)                                                                                      \
-    F(STR, request_id, 64, "X-Request-ID: unique, makes repeats harmless")                                   \
+    F(STR, request_id, 64, "X-Request-ID: with started_wall_ms unique, makes repeats harmless")              \
     F(I64, started_wall_ms, 0, "ms since 1970")                                                              \
     F(U32, duration_ms, 0, "to the end, ms")                                                                 \
     F(U32, first_event_ms, 0, "to the first byte for the client, ms; 0: none")                               \

@@ -23,10 +23,11 @@ static const char configuration[] = "PRAGMA journal_mode=WAL;"
                                     "PRAGMA trusted_schema=OFF;";
 enum { BUSY_TIMEOUT_MS = 5000 };
 
-/* Version 1: the events. id is the order of arrival; request_id makes repeats harmless. */
+/* Version 1: the events. id is the order of arrival. request_id and start together make repeats harmless; the
+ * first alone would not do, since a client may choose its X-Request-ID and use one again. */
 static const char create_events[] = "CREATE TABLE events("
                                     " id INTEGER PRIMARY KEY,"
-                                    " request_id TEXT NOT NULL UNIQUE,"
+                                    " request_id TEXT NOT NULL,"
                                     " started_wall_ms INTEGER NOT NULL,"
                                     " duration_ms INTEGER NOT NULL,"
                                     " first_event_ms INTEGER NOT NULL,"
@@ -43,7 +44,8 @@ static const char create_events[] = "CREATE TABLE events("
                                     " completion_tokens INTEGER NOT NULL,"
                                     " cached_tokens INTEGER NOT NULL,"
                                     " reasoning_tokens INTEGER NOT NULL,"
-                                    " credit_micro INTEGER NOT NULL) STRICT;"
+                                    " credit_micro INTEGER NOT NULL,"
+                                    " UNIQUE(request_id, started_wall_ms)) STRICT;"
                                     "CREATE INDEX events_started ON events(started_wall_ms);";
 
 /* Version 2: what a start needs, so that it need not read every event: the sums over all events, written in

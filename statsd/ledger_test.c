@@ -77,10 +77,8 @@ static void reopen(struct fixture *f)
     assert_int_equal(open_ledger(f), 0);
 }
 
-static void append_event(struct buffer *train, unsigned number)
+static void append_event_of(struct buffer *train, unsigned number, const char *id)
 {
-    char id[32];
-    snprintf(id, sizeof id, "req-%08u", number);
     struct msg_event event = {.request_id = span_str(id),
                               .started_wall_ms = NOW_WALL_MS + number,
                               .duration_ms = 1000,
@@ -92,6 +90,13 @@ static void append_event(struct buffer *train, unsigned number)
                               .prompt_tokens = number,
                               .credit_micro = 7};
     assert_int_equal(message_encode(train, MESSAGE_EVENT, number, &event), 0);
+}
+
+static void append_event(struct buffer *train, unsigned number)
+{
+    char id[32];
+    snprintf(id, sizeof id, "req-%08u", number);
+    append_event_of(train, number, id);
 }
 
 /* Commits events first … last, merging the sums as the writer does. */
@@ -147,6 +152,24 @@ static void test_repeats_count_once(void **state)
     reopen(f);
     assert_int_equal(commit(f, 1, 150), 0);
     assert_int_equal(totals_sum(f->totals, TOTAL_REQUESTS), 150);
+}
+
+/* A client may send the same X-Request-ID with every request: that hides none of them. */
+static void test_an_id_used_again_counts_again(void **state)
+{
+    struct fixture *f = *state;
+    struct buffer train = {0};
+    struct counter_rows none;
+    counter_rows_init(&none);
+    assert_int_equal(open_ledger(f), 0);
+    struct totals *delta = totals_new(f->totals);
+    for (unsigned i = 0; i < 6; i++)
+        append_event_of(&train, i % 3, "always-the-same");
+    assert_int_equal(ledger_commit(f->ledger, buffer_span(&train), &none, delta), 0);
+    assert_int_equal(ledger_count_events(f->ledger), 3);
+    assert_int_equal(totals_sum(delta, TOTAL_REQUESTS), 3);
+    totals_free(&delta);
+    buffer_fini(&train);
 }
 
 static void test_full_disk_writes_nothing_and_recovers(void **state)
@@ -359,6 +382,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_modes_and_totals_over_a_restart),
         TEST(test_repeats_count_once),
+        TEST(test_an_id_used_again_counts_again),
         TEST(test_full_disk_writes_nothing_and_recovers),
         TEST(test_read_only_is_trouble_not_corruption),
         TEST(test_corrupt_at_the_start_is_set_aside),
