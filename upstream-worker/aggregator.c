@@ -64,11 +64,14 @@ void aggregator_free(struct aggregator **aggregator)
     struct aggregator *dying = *aggregator;
     if (!dying)
         return;
-    struct buffer *buffers[] = {&dying->content,          &dying->reasoning,       &dying->refusal,
-                                &dying->finish_reason,    &dying->function_name,   &dying->function_arguments,
-                                &dying->logprobs_content, &dying->logprobs_refusal};
-    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
-        buffer_fini(buffers[i]);
+    buffer_fini(&dying->content);
+    buffer_fini(&dying->reasoning);
+    buffer_fini(&dying->refusal);
+    buffer_fini(&dying->finish_reason);
+    buffer_fini(&dying->function_name);
+    buffer_fini(&dying->function_arguments);
+    buffer_fini(&dying->logprobs_content);
+    buffer_fini(&dying->logprobs_refusal);
     for (uint32_t i = 0; i < dying->call_count; i++)
         kept_call_fini(&dying->calls[i]);
     free(dying->calls);

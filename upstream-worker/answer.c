@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum body_form { BODY_UNKNOWN, BODY_SSE, BODY_JSON };
+enum body_form { BODY_UNKNOWN, BODY_SSE, BODY_JSON, BODY_HTML };
 
 struct answer {
     struct scratch *scratch;
@@ -195,7 +195,7 @@ static struct span sniff(struct answer *answer, struct span bytes)
     while (answer->form == BODY_UNKNOWN && bytes.length > 0) {
         char c = bytes.data[0];
         if (c != ' ' && c != '\t' && c != '\r' && c != '\n') {
-            answer->form = c == '{' ? BODY_JSON : BODY_SSE;
+            answer->form = c == '{' ? BODY_JSON : c == '<' ? BODY_HTML : BODY_SSE;
             break;
         }
         bytes = span_of(bytes.data + 1, bytes.length - 1);
@@ -208,7 +208,9 @@ int answer_feed(struct answer *answer, struct span bytes, struct buffer *out)
     if (answer->status != ANSWER_MORE)
         return answer->status;
     bytes = sniff(answer, bytes);
-    if (bytes.length > 0)
+    if (answer->form == BODY_HTML)
+        answer->status = refuse(answer, "the body is HTML");
+    else if (bytes.length > 0)
         answer->status = answer->form == BODY_JSON ? feed_json(answer, bytes) : feed_sse(answer, bytes, out);
     return answer->status;
 }

@@ -11,7 +11,8 @@
  * | upstream sent | client streams                          | client does not              |
  * | SSE           | chunks as they come, [usage], [DONE]    | one completion at the end    |
  * | JSON          | the completion as a chunk, [usage], [DONE] | the completion, normalised |
- * | an error      | ANSWER_REFUSED                          | ANSWER_REFUSED               | */
+ * | an error      | ANSWER_REFUSED                          | ANSWER_REFUSED               |
+ * | HTML          | ERR_INVALID                             | ERR_INVALID                  | */
 #ifndef UPSTREAM_WORKER_ANSWER_H
 #define UPSTREAM_WORKER_ANSWER_H
 

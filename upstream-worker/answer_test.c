@@ -306,13 +306,13 @@ static void what_is_no_chunk_is_an_error(void **state)
         "data: {\"choices\":[{\"delta\":{\"reasoning_content\":{}}}]}\n\n",
         "data: {\"choices\":[{\"delta\":{\"tool_calls\":{}}}]}\n\n",
         "data: {\"choices\":[{\"delta\":{\"tool_calls\":[7]}}]}\n\n",
-        "data: "
-        "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":{}}}]}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"function\":{\"arguments\":{}}}]}}]}\n\n",
         "data: {\"choices\":[{\"delta\":{},\"finish_reason\":1}]}\n\n",
         "data: {\"choices\":[{\"delta\":{},\"logprobs\":1}]}\n\n",
         "data: {\"choices\":[{\"index\":-1,\"delta\":{}}]}\n\n",
         "data: {\"choices\":[{\"index\":128,\"delta\":{}}]}\n\n",
         "{\"object\":\"list\"}",
+        "\n<html><body>log in</body></html>",
         "{\"choices\":[",
         "{} x",
     };

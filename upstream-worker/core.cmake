@@ -5,8 +5,8 @@ set(core_concepts json_lexer json_string json_tree sse_parser usage chunk tool_c
 list(TRANSFORM core_concepts APPEND .c OUTPUT_VARIABLE core_sources)
 cb_library(upstream_worker_core SOURCES ${core_sources} LINK proto_base)
 
-foreach(concept json_lexer json_string json_tree sse_parser usage tool_calls retry_after upstream_error answer story
-    payload keyword_rules request_body)
+foreach(concept json_lexer json_string json_tree sse_parser usage chunk tool_calls retry_after upstream_error
+    normaliser aggregator answer story payload keyword_rules request_body)
   cb_test(${concept}_test SOURCES ${concept}_test.c LINK upstream_worker_core)
 endforeach()
 foreach(concept json_tree sse_parser answer request_body)

@@ -77,9 +77,19 @@ static struct buffer make_body(struct span text, size_t bytes)
     return body;
 }
 
-static void bench_body(const char *what, struct span text)
+/* The most tokens that bytes can hold. */
+static struct buffer make_dense_body(struct span element)
 {
-    struct buffer body = make_body(text, 24 << 20);
+    struct buffer body = {0};
+    assert(buffer_append_span(&body, SPAN("{\"messages\":[{\"role\":\"user\",\"content\":[")) == 0);
+    while (body.length < 24 << 20)
+        assert(buffer_append_span(&body, element) == 0);
+    assert(buffer_append_span(&body, SPAN("0]}]}")) == 0);
+    return body;
+}
+
+static void bench_body(const char *what, struct buffer body)
+{
     struct request_options options = {.default_model = SPAN("m"), .system_text = SPAN("s")};
     struct request_body *request = request_body_new(&options);
     int64_t total_us = 0, worst_us = 0;
@@ -102,10 +112,20 @@ int main(void)
 {
     bench_answer(true);
     bench_answer(false);
-    bench_body("English",
-               SPAN("The quick brown fox jumps over the lazy dog, again and again, \\n and \\\"again\\\". "));
-    bench_body("Chinese", SPAN("\xE4\xBD\xA0\xE5\xA5\xBD\xEF\xBC\x8C\xE4\xB8\x96\xE7\x95\x8C\xE3\x80\x82"));
-    bench_body("base64", SPAN("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"));
-    bench_body("code", SPAN("    if (x == \\\"y\\\") {\\n        return f(\\\"\\\\t\\\", 1);\\n    }\\n"));
+    bench_body(
+        "English",
+        make_body(
+            SPAN("The quick brown fox jumps over the lazy dog, again and again, \\n and \\\"again\\\". "),
+            24 << 20));
+    bench_body("Chinese",
+               make_body(SPAN("\xE4\xBD\xA0\xE5\xA5\xBD\xEF\xBC\x8C\xE4\xB8\x96\xE7\x95\x8C\xE3\x80\x82"),
+                         24 << 20));
+    bench_body("base64",
+               make_body(SPAN("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"), 24 << 20));
+    bench_body("code",
+               make_body(SPAN("    if (x == \\\"y\\\") {\\n        return f(\\\"\\\\t\\\", 1);\\n    }\\n"),
+                         24 << 20));
+    bench_body("numbers", make_dense_body(SPAN("0,")));
+    bench_body("brackets", make_dense_body(SPAN("[],")));
     return 0;
 }

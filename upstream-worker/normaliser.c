@@ -340,7 +340,7 @@ static int take_choice(struct normaliser *normaliser, uint32_t node, uint32_t po
         error = read_index(normaliser, nodes[CHOICE_INDEX], position, &index);
     if (error == 0)
         error = find_choice(normaliser, index, &state);
-    if (error < 0)
+    if (error != 0)
         return error;
     if (!read_string(tree, nodes[CHOICE_FINISH_REASON], &finish_reason))
         return refuse(normaliser, "finish_reason is no string");

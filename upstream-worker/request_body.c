@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+enum { TOKENS_PER_CALL_MAX = 50000 }; /* about 1 ms: a body may be nothing but brackets */
+
 enum phase { PHASE_SCAN, PHASE_RULES, PHASE_READY, PHASE_FAILED };
 
 struct request_body {
@@ -17,6 +19,7 @@ struct request_body {
     int error;
     struct json_lexer lexer;
     size_t scanned_bytes;
+    bool is_amid_slice; /* the last call ran out of tokens, not of bytes */
     struct request_scan scan;
     struct request_edits edits;
     size_t next_text;          /* of the system texts, for the rules */
@@ -236,20 +239,23 @@ static int refuse_syntax(struct request_body *request)
 /* Scans on to the end of what the budget allows. 0: to the end of the body. */
 static int run_scan(struct request_body *request, struct span arrived, bool is_whole, size_t budget_bytes)
 {
-    size_t left = arrived.length - request->scanned_bytes;
+    size_t left = request->is_amid_slice ? 0 : arrived.length - request->scanned_bytes;
     struct json_token token;
     enum json_lexer_status status;
-    if (left > budget_bytes) {
+    if (left > budget_bytes)
         left = budget_bytes;
-        is_whole = false;
-    }
     request->scanned_bytes += left;
+    is_whole = is_whole && request->scanned_bytes == arrived.length;
     json_lexer_extend(&request->lexer, arrived.data, request->scanned_bytes, is_whole);
-    while ((status = json_lexer_next(&request->lexer, &token)) == JSON_LEXER_TOKEN) {
+    for (int tokens = 0; (status = json_lexer_next(&request->lexer, &token)) == JSON_LEXER_TOKEN;) {
         int error = request_scan_take(&request->scan, arrived.data, &token);
         if (error < 0)
             return error;
+        request->is_amid_slice = ++tokens == TOKENS_PER_CALL_MAX;
+        if (request->is_amid_slice)
+            return REQUEST_MORE;
     }
+    request->is_amid_slice = false;
     if (status == JSON_LEXER_ERROR)
         return refuse_syntax(request);
     return status == JSON_LEXER_END ? 0 : REQUEST_MORE;
@@ -292,7 +298,7 @@ int request_body_scan(struct request_body *request, struct span arrived, bool is
 
 size_t request_body_offset(const struct request_body *request)
 {
-    return request->scanned_bytes;
+    return request->is_amid_slice ? json_lexer_offset(&request->lexer) : request->scanned_bytes;
 }
 
 struct span request_body_message(const struct request_body *request)

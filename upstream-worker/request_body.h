@@ -57,10 +57,10 @@ struct request_body;
 /* NULL: out of memory. */
 struct request_body *request_body_new(const struct request_options *options);
 void request_body_free(struct request_body **request);
-/* Scans on, at most `budget_bytes`. `arrived` is all of the body there is so far, from its first byte; the
- * next call may give it at another address, with the same bytes and more. After REQUEST_READY the payload
- * borrows the memory of that call. An enum request_status; ERR_INVALID: refused, see request_body_message;
- * ERR_NOMEM. Final but for MORE. */
+/* Scans on, at most `budget_bytes` (fewer if they are many small tokens: about 1 ms at worst). `arrived` is
+ * all of the body there is so far, from its first byte; the next call may give it at another address, with
+ * the same bytes and more. After REQUEST_READY the payload borrows the memory of that call. An enum
+ * request_status; ERR_INVALID: refused, see request_body_message; ERR_NOMEM. Final but for MORE. */
 int request_body_scan(struct request_body *request, struct span arrived, bool is_whole, size_t budget_bytes);
 /* How many bytes are scanned. */
 size_t request_body_offset(const struct request_body *request);

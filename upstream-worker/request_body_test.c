@@ -367,6 +367,32 @@ static void says_what_the_client_wants(void **state)
     }
 }
 
+static void many_tokens_take_many_calls(void **state)
+{
+    struct buffer body = {0};
+    int status = REQUEST_MORE, calls = 0;
+    (void)state;
+    assert_int_equal(buffer_append_span(&body, SPAN("{\"messages\":[" SYSTEM "],\"x\":[")), 0);
+    for (int i = 0; i < 500000; i++)
+        assert_int_equal(buffer_append_span(&body, SPAN("0,")), 0);
+    assert_int_equal(buffer_append_span(&body, SPAN("0]}")), 0);
+    struct request_body *request = request_body_new(&plain_options);
+    while (status == REQUEST_MORE) {
+        size_t before = request_body_offset(request);
+        status = request_body_scan(request, buffer_span(&body), true, body.length);
+        assert_true(request_body_offset(request) > before && request_body_offset(request) - before < 200000);
+        calls++;
+    }
+    assert_int_equal(status, REQUEST_READY);
+    assert_int_equal(calls, 11);
+    struct buffer said = {0};
+    assert_int_equal(payload_flatten(request_body_payload(request), &said), 0);
+    assert_memory_equal(said.data + said.length - 100, body.data + body.length - 100, 100);
+    buffer_fini(&said);
+    request_body_free(&request);
+    buffer_fini(&body);
+}
+
 static void big_bodies_are_not_copied(void **state)
 {
     struct buffer body = {0};
@@ -416,6 +442,7 @@ int main(void)
         cmocka_unit_test(too_many_system_messages_are_refused),
         cmocka_unit_test(long_ruled_texts_are_refused),
         cmocka_unit_test(says_what_the_client_wants),
+        cmocka_unit_test(many_tokens_take_many_calls),
         cmocka_unit_test(big_bodies_are_not_copied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
