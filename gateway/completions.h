@@ -45,6 +45,8 @@ struct completions_census {
     size_t in_flight, waiting; /* completions; waiting are among those in flight */
     size_t workers, accepting; /* upstream-workers connected, and ready for requests */
 };
+/* The link that workers connect to, for its counters. Borrowed. */
+const struct link *completions_link(const struct completions *completions);
 struct completions_census completions_count(const struct completions *completions);
 
 #endif

@@ -9,28 +9,32 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+/* Gauges are read for as long as the loop turns, also while the parts are being freed. */
+static struct completions_census census(const struct gateway *gateway)
+{
+    struct completions_census none = {0};
+    return gateway->completions ? completions_count(gateway->completions) : none;
+}
+
 static int64_t read_streams(void *context)
 {
-    const struct gateway *gateway = context;
-    return (int64_t)completions_count(gateway->completions).in_flight;
+    return (int64_t)census(context).in_flight;
 }
 
 static int64_t read_waiting(void *context)
 {
-    const struct gateway *gateway = context;
-    return (int64_t)completions_count(gateway->completions).waiting;
+    return (int64_t)census(context).waiting;
 }
 
 static int64_t read_workers(void *context)
 {
-    const struct gateway *gateway = context;
-    return (int64_t)completions_count(gateway->completions).accepting;
+    return (int64_t)census(context).accepting;
 }
 
 static int64_t read_connections(void *context)
 {
     const struct gateway *gateway = context;
-    return (int64_t)front_connection_count(gateway->front);
+    return gateway->front ? (int64_t)front_connection_count(gateway->front) : 0;
 }
 
 static void on_drain(void *context)
@@ -50,7 +54,7 @@ struct gateway *gateway_new(struct service *service)
     gateway->settings = service_settings(service);
     randombytes_buf(random, sizeof random);
     gateway->reporter = reporter_new(service);
-    gateway->metrics = metrics_new(gateway->reporter);
+    gateway->metrics = metrics_new(&gateway->reporter);
     gateway->auth = auth_new(&gateway->settings->password, random);
     gateway->statsd = rpc_new(service, gateway->settings->statsd_endpoint);
     if (!gateway->reporter || !gateway->metrics || !gateway->auth || !gateway->statsd)
@@ -59,6 +63,8 @@ struct gateway *gateway_new(struct service *service)
     gateway->front = gateway->completions ? front_new(gateway) : NULL;
     if (!gateway->front)
         goto failed;
+    reporter_watch_link(gateway->reporter, "workers", completions_link(gateway->completions));
+    reporter_watch_link(gateway->reporter, "statsd_calls", rpc_link(gateway->statsd));
     service_report_gauge(service, "streams", read_streams, gateway);
     service_report_gauge(service, "waiting", read_waiting, gateway);
     service_report_gauge(service, "workers_ready", read_workers, gateway);
@@ -78,10 +84,10 @@ void gateway_free(struct gateway **gateway_pointer)
         return;
     completions_abort_all(gateway->completions);
     front_free(&gateway->front);
+    reporter_free(&gateway->reporter); /* it watches the links below */
     completions_free(&gateway->completions);
     rpc_free(&gateway->statsd);
     auth_free(&gateway->auth);
-    reporter_free(&gateway->reporter);
     metrics_free(&gateway->metrics);
     free(gateway);
 }

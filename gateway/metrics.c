@@ -7,7 +7,7 @@
 enum { CLASSES = 5 /* 1xx to 5xx */, MAX_ROUTES = 32, NAME_BYTES = 100 };
 
 struct metrics {
-    struct reporter *reporter;
+    struct reporter *const *reporter;
     char requests[MAX_ROUTES + 1][CLASSES][NAME_BYTES]; /* the last row: no route */
     char refusals[FAILURE_COUNT][NAME_BYTES];
 };
@@ -20,7 +20,7 @@ static void name_requests(struct metrics *metrics, size_t row, const char *route
                  "codebuddy2api_gateway_requests_total{route=\"%s\",status=\"%dxx\"}", route, class + 1);
 }
 
-struct metrics *metrics_new(struct reporter *reporter)
+struct metrics *metrics_new(struct reporter *const *reporter)
 {
     struct metrics *metrics = calloc(1, sizeof *metrics);
     if (!metrics)
@@ -48,20 +48,20 @@ void metrics_add(struct metrics *metrics, enum metric metric, uint64_t add)
         METRICS_LIST(C)
 #undef C
     };
-    if (metrics->reporter)
-        reporter_count(metrics->reporter, names[metric], add);
+    if (*metrics->reporter)
+        reporter_count(*metrics->reporter, names[metric], add);
 }
 
 void metrics_request(struct metrics *metrics, const struct route *route, int status)
 {
     size_t row = route ? (size_t)(route - routes_at(0)) : MAX_ROUTES;
     int class = status / 100 - 1;
-    if (metrics->reporter && row <= MAX_ROUTES && class >= 0 && class < CLASSES)
-        reporter_count(metrics->reporter, metrics->requests[row][class], 1);
+    if (*metrics->reporter && row <= MAX_ROUTES && class >= 0 && class < CLASSES)
+        reporter_count(*metrics->reporter, metrics->requests[row][class], 1);
 }
 
 void metrics_refusal(struct metrics *metrics, enum failure failure)
 {
-    if (metrics->reporter && (unsigned)failure < FAILURE_COUNT)
-        reporter_count(metrics->reporter, metrics->refusals[failure], 1);
+    if (*metrics->reporter && (unsigned)failure < FAILURE_COUNT)
+        reporter_count(*metrics->reporter, metrics->refusals[failure], 1);
 }

@@ -26,9 +26,10 @@ enum metric {
 struct metrics;
 struct route;
 
-/* Borrows the reporter; with NULL nothing is counted. Returns owned, NULL when out of memory. */
-struct metrics *metrics_new(struct reporter *reporter);
-void metrics_free(struct metrics **metrics); /* after the reporter: it borrows the names */
+/* Borrows the place of the reporter; while that is NULL nothing is counted. Returns owned, NULL when out of
+ * memory. */
+struct metrics *metrics_new(struct reporter *const *reporter);
+void metrics_free(struct metrics **metrics);
 void metrics_add(struct metrics *metrics, enum metric metric, uint64_t add);
 /* Counts an answered request by route (NULL: none) and class of status. */
 void metrics_request(struct metrics *metrics, const struct route *route, int status);

@@ -109,6 +109,11 @@ void rpc_free(struct rpc **rpc_pointer)
     free(rpc);
 }
 
+const struct link *rpc_link(const struct rpc *rpc)
+{
+    return rpc->link;
+}
+
 bool rpc_is_up(const struct rpc *rpc)
 {
     return link_peer_count(rpc->link) > 0;

@@ -14,6 +14,8 @@ struct rpc *rpc_new(struct service *service, const char *endpoints);
 /* Open questions must have been dropped. NULL-safe. */
 void rpc_free(struct rpc **rpc);
 bool rpc_is_up(const struct rpc *rpc);
+/* Its link, for its counters. Borrowed. */
+const struct link *rpc_link(const struct rpc *rpc);
 
 /* `answered` is called once, on the loop, never in here: error 0 with status and JSON body (borrowed), or
  * ERR_TIMEOUT, ERR_PEER_GONE. The question is gone then. Returns NULL, and will never call, when nobody is

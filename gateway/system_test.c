@@ -764,6 +764,36 @@ static void test_drain_idle(void **state)
     harness_stop(&harness);
 }
 
+/* The drain's limit cuts what hangs, waits and does not read; the exit is still clean. */
+static void test_drain_limit(void **state)
+{
+    static const char *const variables[] = {"DRAIN_S=1", NULL};
+    struct harness harness;
+    int small = 65536;
+    (void)state;
+    harness_start(&harness, variables);
+    int waiting = client_connect(&harness), hanging = client_connect(&harness),
+        reading = client_connect(&harness);
+    harness_add_worker(&harness, 0);
+    setsockopt(reading, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    client_ask(hanging, "limit-1", "hang");
+    client_ask(reading, "limit-2", "head stream;fill 90000000;end");
+    harness_expect(&harness, 0, "request limit-1", NULL);
+    harness_expect(&harness, 0, "sent limit-2", NULL);
+    client_ask(waiting, "limit-3", "drain;hang"); /* the worker takes no more after this one */
+    harness_expect(&harness, 0, "request limit-3", NULL);
+    int queued = client_connect(&harness);
+    client_ask(queued, "limit-4", "echo");
+    kill(harness.gateway, SIGTERM);
+    assert_true(client_is_closed(hanging));
+    assert_int_equal(harness_wait_exit(&harness), 0);
+    close(waiting);
+    close(hanging);
+    close(reading);
+    close(queued);
+    harness_stop(&harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -795,6 +825,7 @@ int main(void)
         cmocka_unit_test(test_overload),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_drain_idle),
+        cmocka_unit_test(test_drain_limit),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests_name("gateway", tests, setup_shared, teardown_shared);

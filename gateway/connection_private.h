@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* connection_private - what connection.c (states, time, leaving, answering), connection_read.c and
+ * connection_set.c share. For nobody else. */
+#ifndef GATEWAY_CONNECTION_PRIVATE_H
+#define GATEWAY_CONNECTION_PRIVATE_H
+
+#include "gateway/connection.h"
+
+#include <netinet/in.h>
+
+enum connection_state {
+    STATE_HANDSHAKE,
+    STATE_IDLE,
+    STATE_HEAD,
+    STATE_BODY,
+    STATE_REQUEST,
+    STATE_ENDED,
+    STATE_REFUSING,
+    STATE_LINGERING,
+    STATE_CLOSING
+};
+
+struct connection {
+    uv_tcp_t tcp; /* first: libuv's handle is ours */
+    struct connection_set *set;
+    h2o_socket_t *sock;   /* NULL once closed */
+    h2o_socket_cb reader; /* h2o's read callback, which ours stands before; NULL until h2o adopts */
+    enum connection_state state;
+    bool left;        /* the client's FIN or reset is here */
+    bool on_turn;     /* on the list of those to look at when the turn ends */
+    bool is_reserved; /* the body's buffer has its final size */
+    struct intake intake;
+    h2o_timeout_entry_t timer;
+    uint64_t unsent_bytes; /* when progress was last looked at */
+    struct buffer refusal; /* the error being written */
+    void (*on_left)(void *context);
+    void *left_context;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } peer;
+    struct connection *prev, *next;
+    struct connection *turn_prev, *turn_next;
+};
+
+struct connection_set {
+    struct service *service;
+    h2o_context_t *h2o;
+    h2o_accept_ctx_t accept;
+    const struct connection_hooks *hooks;
+    void *owner;
+    struct intake_limits limits;
+    struct leave_watch *leave;
+    struct turn_hook *hook;
+    h2o_timeout_t header_timeout, body_timeout, idle_timeout, linger_timeout, drain_timeout;
+    struct connection *all, *turn;
+    size_t count;
+    bool draining;
+};
+
+/* The one place that changes the state; the table is in connection.h. */
+void connection_enter(struct connection *c, enum connection_state state);
+/* Closes a connection that is not answering. h2o's way of being told is a failed read. */
+void connection_finish(struct connection *c);
+/* Has the end of this turn, and of those after it, look whether h2o took the read callback
+ * (connection_on_turn_end). */
+void connection_look_at_turn_end(struct connection *c);
+bool connection_on_turn_end(void *set);
+void connection_on_left(void *connection);
+void connection_tell_left(struct connection *c);
+struct connection *connection_from_socket(const h2o_socket_t *sock);
+/* The read callback that stands before h2o's. */
+void connection_on_read(h2o_socket_t *sock, const char *err);
+/* Answers with an error and closes, slowly enough for the client to read it. `head` may be NULL. */
+void connection_refuse(struct connection *c, enum failure failure, const char *reason, uint32_t retry_after_s,
+                       const struct head *head);
+
+#endif
