@@ -287,7 +287,7 @@ static int compare_samples(const void *left, const void *right)
     const struct registry_sample *a = left, *b = right;
     int order = strcmp(a->metric->family, b->metric->family);
     if (order == 0)
-        order = (int)a->metric->kind - (int)b->metric->kind;
+        order = (int)b->metric->kind - (int)a->metric->kind; /* of two kinds, the gauge gives way */
     if (order == 0)
         order = strcmp(a->metric->labels, b->metric->labels);
     if (order == 0)
