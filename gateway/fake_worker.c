@@ -170,52 +170,79 @@ static void send_ready(struct peer *peer, uint8_t accepting)
     peer_send(peer, MESSAGE_READY, 0, &ready);
 }
 
+/* Takes a word or a number off the front of a step. */
+static char *take_word(char **text)
+{
+    char *word = *text + strspn(*text, " ");
+    size_t length = strcspn(word, " ");
+    *text = word + length + (word[length] == ' ');
+    word[length] = '\0';
+    return word;
+}
+
+static unsigned long take_number(char **text)
+{
+    return strtoul(take_word(text), NULL, 10);
+}
+
+static void start_ticks(struct job *job, char *arguments)
+{
+    unsigned long every_ms = take_number(&arguments);
+    job->ticks_left = (unsigned)take_number(&arguments);
+    uv_timer_start(&job->timer, on_tick, every_ms, every_ms);
+}
+
+static void fail_as_told(struct job *job, char *arguments)
+{
+    const char *code = take_word(&arguments);
+    uint8_t movable = (uint8_t)take_number(&arguments);
+    send_fail(job, code, movable, (uint32_t)take_number(&arguments));
+}
+
+/* Steps after which the script goes on. */
+static bool run_passing_step(struct job *job, const char *word, char *arguments)
+{
+    if (strcmp(word, "head") == 0) {
+        bool is_stream = strcmp(take_word(&arguments), "stream") == 0;
+        send_head(job, is_stream, is_stream ? -1 : (int64_t)take_number(&arguments));
+    } else if (strcmp(word, "data") == 0) {
+        for (char *c = arguments; *c; c++)
+            *c = *c == '~' ? '\n' : *c;
+        send_data(job, arguments, strlen(arguments));
+    } else if (strcmp(word, "flood") == 0) {
+        flood(job, take_number(&arguments));
+    } else if (strcmp(word, "die") == 0 || (strcmp(word, "die-once") == 0 && job->moves == 0)) {
+        _exit(9);
+    } else if (strcmp(word, "drain") == 0) {
+        send_ready(job->peer, 0);
+    }
+    return true;
+}
+
 /* Does one step; false if the script waits, or is over (then the job may be gone). */
 static bool run_step(struct job *job, char *step)
 {
-    char word[32] = "", code[64] = "";
-    unsigned long a = 0, b = 0;
-    int rest = 0;
-    sscanf(step, "%31s %n", word, &rest);
-    char *argument = step + rest;
-    if (strcmp(word, "head") == 0) {
-        bool is_stream = strncmp(argument, "stream", 6) == 0;
-        if (!is_stream)
-            sscanf(argument, "plain %lu", &a);
-        send_head(job, is_stream, (int64_t)a);
-    } else if (strcmp(word, "data") == 0) {
-        for (char *c = argument; *c; c++)
-            *c = *c == '~' ? '\n' : *c;
-        send_data(job, argument, strlen(argument));
-    } else if (strcmp(word, "fill") == 0 && sscanf(argument, "%lu", &a) == 1) {
-        job->fill_left = a;
+    char *arguments = step;
+    const char *word = take_word(&arguments);
+    if (strcmp(word, "fill") == 0) {
+        job->fill_left = take_number(&arguments);
         return fill(job);
-    } else if (strcmp(word, "flood") == 0 && sscanf(argument, "%lu", &a) == 1) {
-        flood(job, a);
-    } else if (strcmp(word, "tick") == 0 && sscanf(argument, "%lu %lu", &a, &b) == 2) {
-        job->ticks_left = (unsigned)b;
-        uv_timer_start(&job->timer, on_tick, a, a);
-        return false;
-    } else if (strcmp(word, "end") == 0) {
-        send_end(job);
-        return false;
-    } else if (strcmp(word, "fail") == 0 && sscanf(argument, "%63s %lu %lu", code, &a, &b) == 3) {
-        send_fail(job, code, (uint8_t)a, (uint32_t)b);
-        return false;
-    } else if (strcmp(word, "echo") == 0) {
-        echo(job);
-        return false;
-    } else if (strcmp(word, "die") == 0 || (strcmp(word, "die-once") == 0 && job->moves == 0)) {
-        _exit(9);
-    } else if (strcmp(word, "refuse-once") == 0 && job->moves == 0) {
-        send_fail(job, "unavailable", 1, 0);
-        return false;
-    } else if (strcmp(word, "drain") == 0) {
-        send_ready(job->peer, 0);
-    } else if (strcmp(word, "hang") == 0) {
-        return false;
     }
-    return true;
+    if (strcmp(word, "refuse-once") == 0 && job->moves > 0)
+        return true;
+    if (strcmp(word, "tick") == 0)
+        start_ticks(job, arguments);
+    else if (strcmp(word, "end") == 0)
+        send_end(job);
+    else if (strcmp(word, "fail") == 0)
+        fail_as_told(job, arguments);
+    else if (strcmp(word, "echo") == 0)
+        echo(job);
+    else if (strcmp(word, "refuse-once") == 0)
+        send_fail(job, "unavailable", 1, 0);
+    else if (strcmp(word, "hang") != 0)
+        return run_passing_step(job, word, arguments);
+    return false;
 }
 
 static void run(struct job *job)

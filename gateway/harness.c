@@ -332,7 +332,8 @@ void client_read_head(int fd, struct answer *answer)
             return;
         length += strlen(answer->head + length);
     } while (!strstr(answer->head, "\r\n\r\n"));
-    assert_int_equal(sscanf(answer->head, "HTTP/1.1 %d", &answer->status), 1);
+    assert_int_equal(strncmp(answer->head, "HTTP/1.1 ", 9), 0);
+    answer->status = (int)strtol(answer->head + 9, NULL, 10);
 }
 
 void client_read(int fd, struct answer *answer, bool is_head)
