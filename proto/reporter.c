@@ -396,10 +396,12 @@ void reporter_free(struct reporter **reporter_pointer)
     timer_close(reporter->tick);
     timer_close(reporter->hold);
     event_queue_free(&reporter->queue);
-    struct number *number, *next;
-    HASH_ITER (hh, reporter->numbers, number, next) {
-        HASH_DEL(reporter->numbers, number);
+    struct number *number = reporter->numbers;
+    HASH_CLEAR(hh, reporter->numbers); /* the elements stay, and stay chained */
+    while (number) {
+        struct number *next = number->hh.next;
         free(number);
+        number = next;
     }
     free(reporter);
 }

@@ -9,27 +9,19 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { KEEP_PENDING = 20000 /* ahead of statsd, far below the queue's limit */ };
 
-/* User and system time of a process, ms. */
-static int64_t read_cpu_ms(const char *pid)
+/* CPU time of a process, all threads, ns; 0 if there is none. */
+static int64_t read_cpu_ns(uint64_t pid)
 {
-    char path[64], line[1024];
-    uint64_t user = 0, kernel = 0;
-    snprintf(path, sizeof path, "/proc/%s/stat", pid);
-    FILE *file = fopen(path, "r");
-    if (!file)
+    clockid_t clock;
+    struct timespec cpu = {0};
+    if (pid == 0 || clock_getcpuclockid((pid_t)pid, &clock) != 0 || clock_gettime(clock, &cpu) < 0)
         return 0;
-    char *text = fgets(line, sizeof line, file);
-    fclose(file);
-    char *after_name = text ? strrchr(line, ')') : NULL;
-    if (!after_name ||
-        sscanf(after_name, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64, &user,
-               &kernel) != 2)
-        return 0;
-    return (int64_t)((user + kernel) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
+    return (int64_t)cpu.tv_sec * 1000000000 + cpu.tv_nsec;
 }
 
 static void send_event(struct reporter *reporter, int64_t run, uint64_t number)
@@ -54,11 +46,11 @@ static void send_event(struct reporter *reporter, int64_t run, uint64_t number)
     reporter_event(reporter, &event);
 }
 
-static void measure(struct service *service, struct reporter *reporter, int64_t seconds, const char *pid)
+static void measure(struct service *service, struct reporter *reporter, int64_t seconds, uint64_t pid)
 {
     uint64_t sent = 0;
     int64_t run = clock_wall_ms(), started_ms = clock_now_ms();
-    int64_t cpu_ms = pid ? read_cpu_ms(pid) : 0;
+    int64_t cpu_ns = read_cpu_ns(pid);
     while (clock_now_ms() - started_ms < seconds * 1000) {
         for (size_t pending = reporter_pending_count(reporter); pending < KEEP_PENDING; pending++)
             send_event(reporter, run, ++sent);
@@ -66,23 +58,21 @@ static void measure(struct service *service, struct reporter *reporter, int64_t 
     }
     while (reporter_pending_count(reporter) > 0)
         uv_run(service_loop(service), UV_RUN_ONCE);
-    int64_t took_ms = clock_now_ms() - started_ms;
+    int64_t took_ms = clock_now_ms() - started_ms + 1;
     printf("%" PRIu64 " events durable in %" PRId64 " ms: %" PRId64 " a second", sent, took_ms,
            (int64_t)sent * 1000 / took_ms);
-    if (pid) {
-        cpu_ms = read_cpu_ms(pid) - cpu_ms;
-        printf("; statsd used %" PRId64 " ms of CPU: %" PRId64 " ns an event", cpu_ms,
-               cpu_ms * 1000000 / (int64_t)sent);
-    }
+    if (pid > 0 && sent > 0)
+        printf("; statsd used %" PRId64 " ns of CPU an event", (read_cpu_ns(pid) - cpu_ns) / (int64_t)sent);
     printf("\n");
 }
 
 int main(int argc, char **argv)
 {
     struct settings settings = {0};
-    uint64_t seconds = 0;
+    uint64_t seconds = 0, pid = 0;
     int exit_code = EXIT_CONFIG;
-    if (argc < 2 || argc > 3 || !span_to_u64(span_str(argv[1]), &seconds) || seconds > 3600) {
+    if (argc < 2 || argc > 3 || !span_to_u64(span_str(argv[1]), &seconds) || seconds > 3600 ||
+        (argc == 3 && !span_to_u64(span_str(argv[2]), &pid))) {
         fprintf(stderr, "usage: %s SECONDS [STATSD_PID]\n", argv[0]);
         return exit_code;
     }
@@ -91,7 +81,7 @@ int main(int argc, char **argv)
         struct reporter *reporter = service ? reporter_new(service) : NULL;
         exit_code = EXIT_SYSTEM;
         if (reporter) {
-            measure(service, reporter, (int64_t)seconds, argc == 3 ? argv[2] : NULL);
+            measure(service, reporter, (int64_t)seconds, pid);
             exit_code = EXIT_OK;
         }
         reporter_free(&reporter);

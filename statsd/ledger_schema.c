@@ -4,6 +4,7 @@
 #include "statsd/totals.h"
 #include "statsd/totals_store.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 /* WAL: a commit appends to one file, and readers (a backup, a person with sqlite3) never block it.
@@ -126,11 +127,12 @@ static int migrate_one(sqlite3 *db, int from, int64_t now_wall_ms)
 
 int ledger_schema_migrate(sqlite3 *db, int version, int64_t now_wall_ms)
 {
+    assert(version <= ledger_schema_version);
     int have = 0;
     int code = read_version(db, &have);
     if (code == SQLITE_OK && (have > ledger_schema_version || have < 0))
         return SQLITE_SCHEMA;
-    while (code == SQLITE_OK && have < version)
+    while (code == SQLITE_OK && have < version && have < ledger_schema_version)
         code = migrate_one(db, have++, now_wall_ms);
     return code;
 }

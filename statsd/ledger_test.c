@@ -30,8 +30,10 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     snprintf(f->root, sizeof f->root, "/tmp/cb-ledger-XXXXXX");
-    if (!mkdtemp(f->root))
+    if (!mkdtemp(f->root)) {
+        free(f);
         return -1;
+    }
     snprintf(f->directory, sizeof f->directory, "%s/data", f->root);
     snprintf(f->path, sizeof f->path, "%s/usage.db", f->directory);
     f->ledger = ledger_new(f->directory);

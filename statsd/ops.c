@@ -6,9 +6,8 @@
 #include "statsd/exposition.h"
 #include "statsd/readiness.h"
 
-#include <arpa/inet.h>
 #include <h2o.h>
-#include <inttypes.h>
+#include <netdb.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -209,15 +208,11 @@ static void log_listening(int fd)
 {
     struct sockaddr_storage address = {0};
     socklen_t length = sizeof address;
-    getsockname(fd, (struct sockaddr *)&address, &length);
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&address;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&address;
-    char host[INET6_ADDRSTRLEN] = "";
-    bool is_v6 = address.ss_family == AF_INET6;
-    inet_ntop(address.ss_family, is_v6 ? (const void *)&v6->sin6_addr : (const void *)&v4->sin_addr, host,
-              sizeof host);
-    log_info(NULL, "ops_listening", LOG_STR("host", host),
-             LOG_INT("port", ntohs(is_v6 ? v6->sin6_port : v4->sin_port)));
+    char host[64] = "", port[16] = "";
+    if (getsockname(fd, (struct sockaddr *)&address, &length) == 0)
+        getnameinfo((struct sockaddr *)&address, length, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV);
+    log_info(NULL, "ops_listening", LOG_STR("host", host), LOG_STR("port", port));
 }
 
 static void setup_h2o(struct ops *ops)

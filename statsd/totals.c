@@ -69,10 +69,12 @@ struct totals *totals_new(const struct totals *base)
 
 void totals_clear(struct totals *totals)
 {
-    struct total *total, *next;
-    HASH_ITER (hh, totals->table, total, next) {
-        HASH_DEL(totals->table, total);
+    struct total *total = totals->table;
+    HASH_CLEAR(hh, totals->table); /* the elements stay, and stay chained */
+    while (total) {
+        struct total *next = total->hh.next;
         free(total);
+        total = next;
     }
     memset(totals->label_count, 0, sizeof totals->label_count);
 }
