@@ -54,6 +54,7 @@ export const table = {
   load: says(Array.from({ length: 20 }, (_, k) => `t${k} `.padEnd(16, 'x')).join(''), { tokens: 20 }),
   slow: says(Array.from({ length: 40 }, (_, k) => `t${k} `.padEnd(16, 'x')).join(''), { tokens: 40 }),
   'empty-content': says(null, { tokens: 0 }),
+  say: says('Hello! I am the stand-in upstream: these words came one by one, and your client put them together.', { tokens: 18 }),
   echo: says('Say hello.', { tokens: 1 }),
   'big-events': says(Array.from({ length: 3 }, (_, k) => `t${k} `.padEnd(1 << 20, 'x')).join(''), { tokens: 3 }),
   'big-body': says(Array.from({ length: 2048 }, (_, k) => `t${k} `.padEnd(4096, 'x')).join(''), { tokens: 2048 }),

@@ -118,11 +118,22 @@ void answer_fini(struct answer *answer)
 
 /* ---- texts ---- */
 
+/* The index-th word with the space that follows it. */
+static void append_word(const char *text, int32_t index, struct buffer *out)
+{
+    while (index-- > 0)
+        text += strcspn(text, " ") + 1;
+    buffer_append(out, text, strcspn(text, " ") + (strchr(text, ' ') != NULL));
+}
+
 static void append_content_text(const struct scenario *scenario, int32_t index, struct buffer *out)
 {
     size_t start = out->size;
 
-    buffer_printf(out, "t%d ", index);
+    if (scenario->text[0])
+        append_word(scenario->text, index, out);
+    else
+        buffer_printf(out, "t%d ", index);
     if (scenario->utf8 || scenario->escape)
         buffer_append_text(out, BEYOND_ASCII);
     if (scenario->escape)

@@ -114,6 +114,7 @@ static const struct field fields[] = {
     NUMBER(pad_event, 16 << 20, NULL, "an unknown field with that many bytes in every chunk"),
     FLAG(utf8, "each content chunk's text also has characters of 2, 3 and 4 bytes: `é世🙂`"),
     FLAG(escape, "the same, and a quote, backslash, tab, newline, all as JSON escapes"),
+    TEXT(text, "what to say: a content chunk per word; sets `n`"),
     FLAG(echo, "one content chunk more: the text of the request's last message"),
     NUMBER(reasoning, 100000, NULL, "reasoning chunks; chunk k carries `rK `"),
     CHOICE(reasoning_key, "the field it comes in"),
@@ -169,6 +170,8 @@ static const struct preset presets[] = {
     {"load", "n=20&size=16", "20 chunks at once: the small answer of the load tests"},
     {"slow", "n=40&gap_ms=50&size=16", "40 events 50 ms apart"},
     {"empty-content", "n=0", "no content at all, then finish"},
+    {"say", "text=Hello! I am the stand-in upstream: these words came one by one, and your client put them together.&gap_ms=40",
+     "words for people, one after the other"},
     {"echo", "n=0&echo=1", "says the last message back"},
     {"big-events", "n=3&size=1048576", "events of 1 MiB"},
     {"big-body", "total=8388608&size=4096", "8 MiB of text"},
@@ -424,6 +427,15 @@ static bool is_json_number(const char *text)
     return text[whole] == '.' && part > 0 && part <= 18 && text[whole + 1 + part] == '\0';
 }
 
+static int64_t count_words(const char *text)
+{
+    int64_t count = 1;
+
+    for (; *text; text++)
+        count += *text == ' ' && text[1];
+    return count;
+}
+
 /* What one field cannot see: combinations, and what follows from others. */
 static bool settle(struct scenario *scenario, char **why)
 {
@@ -445,6 +457,8 @@ static bool settle(struct scenario *scenario, char **why)
         *why = sentence("only a stream can end early or go bad", span_of("end, bad, stream_error with body"));
         return false;
     }
+    if (scenario->text[0])
+        scenario->n = count_words(scenario->text);
     if (scenario->total > 0) {
         if (scenario->size == 0)
             scenario->size = 1024;

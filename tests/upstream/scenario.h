@@ -61,6 +61,7 @@ struct scenario {
     int64_t header_ms, first_ms, gap_ms, end_ms;
     int64_t n, size, total, pad_event;
     bool utf8, escape, echo;
+    char text[SCENARIO_WORD_MAX_BYTES]; /* content chunk k says its k-th word instead of tk */
     int64_t reasoning;
     enum scenario_reasoning_key reasoning_key;
     enum scenario_reasoning_at reasoning_at;
