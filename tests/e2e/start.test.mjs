@@ -38,9 +38,9 @@ test('--demo: two completions as a person reads them, then it serves until Ctrl-
     await demo.line(/Serving until Ctrl-C/, BUILD_MS);
     const key = (await demo.line(/API key +(\S+)/))[1];
     const port = (await demo.line(/base URL +http:\/\/127\.0\.0\.1:(\d+)\/v1/))[1];
-    const shown = demo.lines.filter((line) => line.includes('t0 t1 t2 t3 t4'));
+    const shown = demo.lines.filter((line) => line.includes('Hello! I am the stand-in upstream'));
     assert.equal(shown.length, 2, demo.lines.join('\n'));
-    assert.equal(await answersOf(port, key), 't0 t1 t2 t3 t4 ');
+    assert.equal(await answersOf(port, key), 'Hello! I am the stand-in upstream: these words came one by one, and your client put them together.');
     const log = (await demo.line(/log +(\/\S+)/))[1];
     demo.kill('SIGINT');
     assert.deepEqual(await demo.exited, { code: 0, signal: null });
