@@ -57,7 +57,9 @@ static const struct broker_answers answers = {send_grant, send_refuse};
 
 static void on_due(uv_timer_t *timer);
 
-/* Arms the timer, if the broker needs it before it fires anyway. */
+/* Arms the timer, if the broker needs it before it fires anyway. Never with 0: libuv runs a timer that is set
+ * to 0 in its own callback again in the same turn, and the end of the turn, which lets go, would never come.
+ */
 static void arm(struct desk *desk, int64_t now_ms)
 {
     int64_t due_ms = broker_next_due_ms(desk->broker, now_ms);
@@ -69,7 +71,7 @@ static void arm(struct desk *desk, int64_t now_ms)
         return;
     desk->due_ms = due_ms;
     uv_update_time(desk->due->loop);
-    uv_timer_start(desk->due, on_due, due_ms > now_ms ? (uint64_t)(due_ms - now_ms) : 0, 0);
+    uv_timer_start(desk->due, on_due, due_ms > now_ms ? (uint64_t)(due_ms - now_ms) : 1, 0);
 }
 
 static void on_due(uv_timer_t *timer)
