@@ -101,6 +101,10 @@ static void gateway_frame(void *owner, struct peer *peer, const struct frame *fr
         world->worker_accepts = ((const struct msg_ready *)message)->accepting == 1;
         return;
     }
+    if (world->intercept) {
+        world->intercept(world, frame, message);
+        return;
+    }
     struct fake_request *request = request_find(world, frame->request);
     require(request != NULL, "an answer to no request");
     require(!request->is_ended && !request->is_failed, "a message after END or FAIL");
@@ -118,27 +122,32 @@ static void gateway_frame(void *owner, struct peer *peer, const struct frame *fr
     }
 }
 
+void fake_send_request(struct fake_world *world, uint64_t number, const char *id, struct span body)
+{
+    size_t first = body.length < FIRST_BODY_BYTES ? body.length : FIRST_BODY_BYTES;
+    const struct msg_request message = {
+        .request_id = span_str(id),
+        .deadline_ms = 60000,
+        .key_id = SPAN("key-1"),
+        .body_bytes = (uint32_t)body.length,
+        .body = span_of(body.data, first),
+    };
+    require(peer_send(world->worker, MESSAGE_REQUEST, number, &message) == 0, "cannot send REQUEST");
+    for (size_t at = first; at < body.length;) {
+        size_t length = body.length - at < BODY_PIECE_BYTES ? body.length - at : BODY_PIECE_BYTES;
+        const struct msg_body piece = {span_of(body.data + at, length)};
+        require(peer_send(world->worker, MESSAGE_BODY, number, &piece) == 0, "cannot send BODY");
+        at += length;
+    }
+}
+
 struct fake_request *fake_ask_with(struct fake_world *world, struct span body)
 {
     require(world->request_count < FAKE_REQUESTS_MAX && world->worker, "no room or no worker");
     struct fake_request *request = &world->requests[world->request_count++];
     request->number = 1000 + world->request_count;
     snprintf(request->id, sizeof request->id, "request-%zu", world->request_count);
-    size_t first = body.length < FIRST_BODY_BYTES ? body.length : FIRST_BODY_BYTES;
-    const struct msg_request message = {
-        .request_id = span_str(request->id),
-        .deadline_ms = 60000,
-        .key_id = SPAN("key-1"),
-        .body_bytes = (uint32_t)body.length,
-        .body = span_of(body.data, first),
-    };
-    require(peer_send(world->worker, MESSAGE_REQUEST, request->number, &message) == 0, "cannot send REQUEST");
-    for (size_t at = first; at < body.length;) {
-        size_t length = body.length - at < BODY_PIECE_BYTES ? body.length - at : BODY_PIECE_BYTES;
-        const struct msg_body piece = {span_of(body.data + at, length)};
-        require(peer_send(world->worker, MESSAGE_BODY, request->number, &piece) == 0, "cannot send BODY");
-        at += length;
-    }
+    fake_send_request(world, request->number, request->id, body);
     return request;
 }
 
@@ -254,6 +263,12 @@ static void statsd_frame(void *owner, struct peer *peer, const struct frame *fra
     if (frame->type != MESSAGE_EVENT)
         return; /* gauges */
     const struct msg_event *event = message;
+    const struct msg_ack ack = {frame->request};
+    peer_send(peer, MESSAGE_ACK, 0, &ack);
+    if (world->intercept) {
+        world->event_count++;
+        return;
+    }
     require(world->event_count < FAKE_REQUESTS_MAX, "too many events");
     struct fake_event *copy = &world->events[world->event_count++];
     copy->event = *event;
@@ -261,8 +276,6 @@ static void statsd_frame(void *owner, struct peer *peer, const struct frame *fra
     copy_text(copy->credential_id, sizeof copy->credential_id, event->credential_id);
     copy_text(copy->model, sizeof copy->model, event->model);
     copy_text(copy->code, sizeof copy->code, event->code);
-    const struct msg_ack ack = {frame->request};
-    peer_send(peer, MESSAGE_ACK, 0, &ack);
 }
 
 static const struct link_handlers statsd_handlers = {other_up, other_down, statsd_frame};
@@ -394,7 +407,8 @@ static void start_upstream(struct fake_world *world)
     char number[16], line[128] = "";
     require(pipe(fds) == 0, "no pipe");
     snprintf(number, sizeof number, "%d", fds[1]);
-    char *arguments[] = {(char[]){STANDIN_PATH}, (char[]){"--ready-fd"}, number, NULL};
+    char *arguments[] = {(char[]){STANDIN_PATH}, (char[]){"--ready-fd"}, number,
+                         world->intercept ? (char[]){"--fast"} : NULL, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addclose(&actions, fds[0]);
@@ -435,8 +449,16 @@ static void start_worker(struct fake_world *world, const char *const *environmen
 
 void fake_world_start(struct fake_world *world, const char *const *environment)
 {
+    fake_world_start_load(world, environment, NULL);
+}
+
+void fake_world_start_load(struct fake_world *world, const char *const *environment,
+                           void (*intercept)(struct fake_world *world, const struct frame *frame,
+                                             const void *message))
+{
     char *const own[] = {(char[]){"CODEBUDDY_PASSWORD=test"}, (char[]){"CODEBUDDY_LOG_LEVEL=ERROR"}, NULL};
     *world = (struct fake_world){.credential_count = 2, .refusal = FAILURE_RATE_LIMITED, .ttl_ms = 10000};
+    world->intercept = intercept;
     snprintf(world->dir, sizeof world->dir, "/tmp/worker_test.XXXXXX");
     require(mkdtemp(world->dir) != NULL, "no directory");
     require(settings_load(&world->settings, own, "/nonexistent/.env") == 0, "no settings");

@@ -41,6 +41,8 @@ struct fake_world {
     char upstream_url[64];
     bool is_draining;
 
+    void (*intercept)(struct fake_world *world, const struct frame *frame, const void *message);
+
     struct fake_request requests[FAKE_REQUESTS_MAX];
     size_t request_count;
 
@@ -63,6 +65,12 @@ struct fake_world {
 /* Starts everything; `environment` (NULL-terminated NAME=VALUE, may be NULL) goes to the worker too. Waits
  * until the worker accepts requests. */
 void fake_world_start(struct fake_world *world, const char *const *environment);
+/* For load: the stand-in checks nothing, `intercept` gets every message of the worker to the gateway (nothing
+ * is kept of them here), and events are only counted. */
+void fake_world_start_load(struct fake_world *world, const char *const *environment,
+                           void (*intercept)(struct fake_world *world, const struct frame *frame,
+                                             const void *message));
+void fake_send_request(struct fake_world *world, uint64_t number, const char *id, struct span body);
 /* SIGTERM to the worker. */
 void fake_drain(struct fake_world *world);
 /* Drains the worker, unless it drains already, and checks that it drains: returns its exit status. */

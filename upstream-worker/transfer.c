@@ -9,9 +9,13 @@
 #include <utlist.h>
 
 enum {
-    SPARE_MAX = 256,                /* handles kept for the next request: 6 KB each */
-    FLAT_MAX_BYTES = 60 << 10,      /* libcurl sends head and body in one write below 64 KiB */
-    RECEIVE_BUFFER_BYTES = 8 << 10, /* per running transfer; a stream's events have hundreds of bytes */
+    SPARE_MAX = 256,               /* handles kept for the next request: 6 KB each */
+    FLAT_MAX_BYTES = 60 << 10,     /* libcurl sends head and body in one write below 64 KiB */
+    CROWD_COUNT = 128,             /* running transfers from which on memory counts more than reads */
+    RECEIVE_BYTES = 16 << 10,      /* per running transfer: a small answer in one read */
+    RECEIVE_CROWD_BYTES = 2 << 10, /* many streams are slow ones, whose events have hundreds of bytes */
+    SEND_FLAT_BYTES = 16 << 10,    /* libcurl's least; kept to the transfer's end over TLS */
+    SEND_BYTES = 64 << 10,
     LINGER_MS = 1000,
     LINGER_BYTES = 64 << 10
 };
@@ -45,7 +49,7 @@ struct transfers {
     struct curl_loop *curl_loop;
     struct transfers_options options;
     struct transfer *spare, *lingering, *touched;
-    size_t spare_count;
+    size_t spare_count, running_count;
 };
 
 /* ---- the batch of those to settle ---- */
@@ -108,6 +112,7 @@ static void on_done(void *owner, CURL *easy, CURLcode code)
     struct transfer *transfer = NULL;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
     transfer->code = code;
+    transfers->running_count--;
     if (transfer->state == TRANSFER_LINGERING) {
         DL_DELETE(transfers->lingering, transfer);
         transfer_recycle(transfer);
@@ -195,7 +200,6 @@ static int transfer_set_up(struct transfer *transfer)
         SET(CURLOPT_CAINFO, options->ca_file);
     SET(CURLOPT_TCP_NODELAY, 1L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L); /* a silent stream's connection may pass a NAT that forgets */
-    SET(CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER_BYTES);
     SET(CURLOPT_HEADERFUNCTION, on_header);
     SET(CURLOPT_HEADERDATA, transfer);
     SET(CURLOPT_WRITEFUNCTION, on_write);
@@ -228,6 +232,7 @@ static int transfer_set_call(struct transfer *transfer, const struct transfer_ca
 {
     CURLcode code = CURLE_OK;
     const char *fields = NULL;
+    bool is_crowd = transfer->home->running_count >= CROWD_COUNT;
     int error = transfer_set_scheme(transfer, span_starts_with(span_str(call->url), SPAN("https://")));
     if (error < 0)
         return error;
@@ -237,6 +242,10 @@ static int transfer_set_call(struct transfer *transfer, const struct transfer_ca
         fields = transfer->flat.data;
     }
     transfer->payload = call->payload;
+    /* Refused for a handle that has kept its buffer (HTTP/2): then that one serves. */
+    curl_easy_setopt(transfer->easy, CURLOPT_BUFFERSIZE,
+                     is_crowd ? (long)RECEIVE_CROWD_BYTES : (long)RECEIVE_BYTES);
+    SET(CURLOPT_UPLOAD_BUFFERSIZE, fields ? (long)SEND_FLAT_BYTES : (long)SEND_BYTES);
     SET(CURLOPT_URL, call->url);
     SET(CURLOPT_HTTPHEADER, call->headers->list);
     SET(CURLOPT_POST, 1L);
@@ -283,6 +292,7 @@ struct transfer *transfer_start(struct transfers *transfers, const struct transf
         return NULL;
     }
     transfer->state = TRANSFER_RUNNING;
+    transfers->running_count++;
     return transfer;
 }
 
@@ -377,8 +387,10 @@ void transfer_cancel(struct transfer **transfer_at)
     *transfer_at = NULL;
     if (!transfer)
         return;
-    if (transfer->state == TRANSFER_RUNNING)
+    if (transfer->state == TRANSFER_RUNNING) {
         curl_loop_remove(transfer->home->curl_loop, transfer->easy);
+        transfer->home->running_count--;
+    }
     transfer_recycle(transfer);
 }
 
