@@ -189,10 +189,12 @@ static void refuse_cooling(struct broker *broker, const struct waiter *asker,
 
 static void refuse_none(struct broker *broker, const struct waiter *asker)
 {
-    refuse(broker, asker, FAILURE_NO_CREDENTIAL, 0,
-           vault_count(broker->vault) == 0
-               ? "No credential is configured."
-               : "No credential is usable: each is expired, disabled or needs a login.");
+    const char *message = "No credential is usable: each is expired, disabled or needs a login.";
+    if (asker->wish.only)
+        message = "There is no such credential, or its file cannot be used.";
+    else if (vault_count(broker->vault) == 0)
+        message = "No credential is configured.";
+    refuse(broker, asker, FAILURE_NO_CREDENTIAL, 0, message);
 }
 
 static void grant(struct broker *broker, const struct waiter *asker, const struct rotation_choice *choice,
@@ -243,6 +245,13 @@ static bool try_answer(struct broker *broker, const struct waiter *asker, const 
     return true;
 }
 
+/* The one wanted; 0: any. What is no id is wanted all the same, and there is none. */
+static uint64_t wanted_id(struct span credential_id)
+{
+    uint64_t id = credential_id_value(credential_id);
+    return credential_id.length > 0 && id == 0 ? UINT64_MAX : id;
+}
+
 /* The asker's patience less the way back. */
 static int64_t deadline_of(const struct msg_lease *lease, int64_t now_ms)
 {
@@ -262,6 +271,7 @@ void broker_lease(struct broker *broker, void *worker, uint64_t request, const s
         .wish = {.model = lease->model,
                  .conversation = lease->conversation_id,
                  .excluded = excluded,
+                 .only = wanted_id(lease->credential_id),
                  .excluded_count = credential_ids_parse(lease->exclude, excluded, WAITER_MAX_EXCLUDED)}};
     if (lease->wait_ms == 0)
         broker_pump(broker, moment); /* the others first; then it is now or never */
@@ -371,11 +381,13 @@ void broker_pump(struct broker *broker, const struct moment *moment)
     struct waiter *next, *waiter = waiters_first(&broker->waiters);
     for (; waiter; waiter = next) {
         next = waiters_next(waiter);
-        if (is_busy(&busy, waiter->wish.model))
+        bool is_choosy = waiter->wish.only != 0;
+        if (!is_choosy && is_busy(&busy, waiter->wish.model))
             continue;
         if (try_answer(broker, waiter, moment))
             waiters_remove(&broker->waiters, waiter);
-        else if (waiter->wish.excluded_count == 0 && busy.count < sizeof busy.models / sizeof busy.models[0])
+        else if (!is_choosy && waiter->wish.excluded_count == 0 &&
+                 busy.count < sizeof busy.models / sizeof busy.models[0])
             busy.models[busy.count++] = waiter->wish.model;
     }
 }
@@ -419,7 +431,7 @@ size_t broker_waiter_count(const struct broker *broker)
     return waiters_count(&broker->waiters);
 }
 
-const struct rotation *broker_rotation(const struct broker *broker)
+struct rotation *broker_rotation(const struct broker *broker)
 {
     return broker->rotation;
 }

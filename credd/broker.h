@@ -65,7 +65,7 @@ struct broker_counters {
 const struct broker_counters *broker_counters(const struct broker *broker);
 size_t broker_lease_count(const struct broker *broker);
 size_t broker_waiter_count(const struct broker *broker);
-/* For gauges and the admin API. */
-const struct rotation *broker_rotation(const struct broker *broker);
+/* For gauges and the admin API; who changes it calls broker_pump before the turn ends. */
+struct rotation *broker_rotation(const struct broker *broker);
 
 #endif

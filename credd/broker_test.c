@@ -452,6 +452,38 @@ static void test_files_change_under_leases(void **state)
     assert_string_equal(world->answers[7].message, "No credential is configured.");
 }
 
+static void test_one_is_wanted(void **state)
+{
+    struct world *world = *state;
+    char wanted[CREDENTIAL_ID_BYTES];
+    uint32_t number;
+    credential_id_of("b.json", wanted, &number);
+    struct msg_lease message = {.model = SPAN("m"), .credential_id = span_str(wanted), .wait_ms = 0};
+    for (uint64_t request = 1; request <= 3; request++)
+        broker_lease(world->broker, &worker_1, request, &message, &world->moment);
+    assert_string_equal(world->answers[0].credential, wanted);
+    assert_string_equal(world->answers[1].credential, wanted);
+    assert_int_equal(world->answers[2].failure,
+                     FAILURE_OVERLOADED); /* its limit is 2, though a.json is free */
+    message.wait_ms = 5000;
+    broker_lease(world->broker, &worker_1, 4, &message, &world->moment);
+    assert_int_equal(world->answer_count, 3); /* it waits, and holds up nobody */
+    lease(world, &worker_2, 5, "m", 5000);
+    broker_pump(world->broker, &world->moment);
+    assert_int_equal(world->answers[3].request, 5);
+    assert_int_equal(world->answers[3].failure, 0);
+    release(world, world->answers[0].lease, OUTCOME_OK, 0);
+    broker_pump(world->broker, &world->moment);
+    assert_int_equal(world->answers[4].request, 4);
+    assert_string_equal(world->answers[4].credential, wanted);
+    message.credential_id = SPAN("0123456789abcdef");
+    broker_lease(world->broker, &worker_1, 6, &message, &world->moment);
+    assert_int_equal(world->answers[5].failure, FAILURE_NO_CREDENTIAL);
+    message.credential_id = SPAN("not an id");
+    broker_lease(world->broker, &worker_1, 7, &message, &world->moment);
+    assert_int_equal(world->answers[6].failure, FAILURE_NO_CREDENTIAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +502,7 @@ int main(void)
         T(test_waiters_of_a_lost_worker_are_forgotten),
         T(test_waiter_that_cannot_be_served_blocks_nobody),
         T(test_files_change_under_leases),
+        T(test_one_is_wanted),
 #undef T
     };
     log_init("credd", LOG_DEBUG);

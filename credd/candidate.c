@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "credd/candidate.h"
+#include "proto/error.h"
 
 #include <stdlib.h>
 
@@ -18,7 +19,8 @@ void candidate_update(struct candidate *candidate, const struct rotation_fact *f
     if (is_new_token) {
         candidate_fini(candidate);
         candidate->verdict = CREDENTIAL_READY;
-        candidate->reason[0] = '\0';
+        if (!candidate->is_off)
+            candidate->reason[0] = '\0';
     }
     candidate->has_token = fact->generation != 0;
     candidate->fact = *fact;
@@ -34,6 +36,8 @@ static bool is_past(const struct candidate *candidate, int64_t wall_ms)
 
 enum credential_state candidate_state(const struct candidate *candidate, const struct moment *moment)
 {
+    if (candidate->is_off)
+        return CREDENTIAL_DISABLED;
     switch (candidate->verdict) {
     case CREDENTIAL_EXPIRED:
     case CREDENTIAL_NEEDS_LOGIN:
@@ -160,9 +164,57 @@ bool candidate_report(struct candidate *candidate, const struct rotation_report 
     } else if (report->outcome == OUTCOME_RISK_CONTROL) {
         changed = judge(candidate, CREDENTIAL_DISABLED);
     }
-    if (changed)
+    if (changed && !candidate->is_off)
         copy_clipped(candidate->reason, ROTATION_REASON_MAX_BYTES, report->reason);
     return changed;
+}
+
+void candidate_switch(struct candidate *candidate, bool is_on, struct span reason)
+{
+    candidate->is_off = !is_on;
+    copy_clipped(candidate->reason, ROTATION_REASON_MAX_BYTES, is_on ? span_of(NULL, 0) : reason);
+    if (!is_on)
+        return;
+    candidate->cooling_count = 0;
+    if (candidate->verdict == CREDENTIAL_EXHAUSTED || candidate->verdict == CREDENTIAL_DISABLED)
+        candidate->verdict = CREDENTIAL_READY;
+}
+
+void candidate_recall(const struct candidate *candidate, struct rotation_memory *memory)
+{
+    *memory = (struct rotation_memory){.generation = candidate->fact.generation,
+                                       .verdict = candidate->verdict,
+                                       .is_off = candidate->is_off,
+                                       .exhausted_until_ms = candidate->exhausted_until_ms,
+                                       .reason = span_str(candidate->reason),
+                                       .uses = candidate->uses,
+                                       .cooling_count = candidate->cooling_count};
+    for (size_t i = 0; i < candidate->cooling_count; i++)
+        memory->coolings[i] = (struct rotation_cooling){span_str(candidate->coolings[i].model),
+                                                        candidate->coolings[i].until_ms};
+}
+
+int candidate_restore(struct candidate *candidate, const struct rotation_memory *memory, int64_t now_ms)
+{
+    bool is_over =
+        memory->verdict == CREDENTIAL_EXHAUSTED && memory->exhausted_until_ms <= now_ms && !memory->is_off;
+    candidate->verdict = is_over ? CREDENTIAL_READY : memory->verdict;
+    candidate->exhausted_until_ms = memory->exhausted_until_ms;
+    candidate->is_off = memory->is_off;
+    candidate->uses = memory->uses;
+    copy_clipped(candidate->reason, ROTATION_REASON_MAX_BYTES, is_over ? span_of(NULL, 0) : memory->reason);
+    candidate->cooling_count = 0;
+    for (size_t i = 0; i < memory->cooling_count; i++) {
+        const struct rotation_cooling *kept = &memory->coolings[i];
+        if (kept->until_ms <= now_ms)
+            continue;
+        struct cooling *cooling = add_cooling(candidate);
+        if (!cooling)
+            return ERR_NOMEM;
+        copy_clipped(cooling->model, ROTATION_MODEL_MAX_BYTES, kept->model);
+        cooling->until_ms = kept->until_ms;
+    }
+    return 0;
 }
 
 void candidate_look(const struct candidate *candidate, const struct moment *moment,

@@ -24,6 +24,7 @@ struct candidate {
     char reason[ROTATION_REASON_MAX_BYTES + 1];
     int64_t in_flight;
     uint64_t uses;
+    bool is_off;     /* switched off by a person */
     size_t position; /* in the order; of no meaning once gone */
     bool has_token;  /* its file is usable; fact.generation is then its token's, else the last one's */
     bool is_gone;    /* its file is; forgotten when in_flight is 0 */
@@ -42,6 +43,11 @@ int64_t candidate_cools_until(const struct candidate *candidate, struct span mod
 /* The one function that moves a state. Returns true if it did; then `model` is the cooling one, or empty. */
 bool candidate_report(struct candidate *candidate, const struct rotation_report *report, int64_t exhausted_ms,
                       int64_t now_ms, struct span *model);
+/* Switches it off or on, as rotation_switch says. */
+void candidate_switch(struct candidate *candidate, bool is_on, struct span reason);
+void candidate_recall(const struct candidate *candidate, struct rotation_memory *memory);
+/* 0 or ERR_NOMEM (some of the coolings missing). */
+int candidate_restore(struct candidate *candidate, const struct rotation_memory *memory, int64_t now_ms);
 void candidate_look(const struct candidate *candidate, const struct moment *moment,
                     struct rotation_view *view);
 

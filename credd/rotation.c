@@ -22,8 +22,11 @@ struct rotation {
     struct candidate *table;  /* by number, those gone but in flight included */
     struct candidate **order; /* those there are */
     size_t count;
-    size_t current; /* in order; 0 when it is empty */
-    int64_t served; /* grants in a row by the current one */
+    size_t current;  /* in order; 0 when it is empty */
+    int64_t served;  /* grants in a row by the current one */
+    uint32_t pinned; /* number; 0: none */
+    bool is_off;     /* automatic rotation is */
+    uint64_t changes;
     struct mark marks[MAX_MARKS];
     size_t mark_count;
 };
@@ -139,6 +142,7 @@ static void take_order(struct rotation *rotation, struct candidate **order, cons
         order[i]->position = i;
         candidate_update(order[i], &facts[i]);
     }
+    rotation->changes++;
     move_current(rotation);
     free(rotation->order);
     rotation->order = order;
@@ -251,13 +255,19 @@ static enum rotation_answer answer_without(const bool seen[STANDING_COUNT], stru
     return seen[NOT_SERVED] ? ROTATION_NOT_SERVED : ROTATION_NONE;
 }
 
+static bool turn_is_over(const struct rotation *rotation)
+{
+    return !rotation->is_off && rotation->rules.rotation_count > 0 &&
+           rotation->served >= rotation->rules.rotation_count;
+}
+
 /* The current one while its turn lasts, else the next that can serve. NULL: none, and `answer` says why. */
 static struct candidate *next_usable(struct rotation *rotation, const struct rotation_wish *wish,
                                      const struct moment *moment, struct rotation_choice *choice,
                                      enum rotation_answer *answer)
 {
     bool seen[STANDING_COUNT] = {false};
-    bool is_over = rotation->rules.rotation_count > 0 && rotation->served >= rotation->rules.rotation_count;
+    bool is_over = turn_is_over(rotation);
     for (size_t k = 0; k < rotation->count; k++) {
         struct candidate *candidate =
             rotation->order[(rotation->current + (is_over ? 1 : 0) + k) % rotation->count];
@@ -288,13 +298,13 @@ static enum rotation_answer grant(struct candidate *candidate, struct rotation_c
     return ROTATION_GRANTED;
 }
 
-enum rotation_answer rotation_choose(struct rotation *rotation, const struct rotation_wish *wish,
-                                     const struct moment *moment, struct rotation_choice *choice)
+/* The conversation's, else the one whose turn it is. */
+static enum rotation_answer choose_by_turn(struct rotation *rotation, const struct rotation_wish *wish,
+                                           const struct moment *moment, struct rotation_choice *choice)
 {
     bool talks = wish->conversation.length > 0, keeps = false;
     uint32_t number = talks ? affinity_find(rotation->affinity, wish->conversation, moment->now_ms) : 0;
     struct candidate *candidate = number ? find(rotation, number) : NULL;
-    *choice = (struct rotation_choice){.return_ms = INT64_MAX};
     if (candidate && !candidate->is_gone) {
         int64_t until_ms;
         enum standing standing = stand(rotation, candidate, wish, moment, &until_ms);
@@ -313,6 +323,46 @@ enum rotation_answer rotation_choose(struct rotation *rotation, const struct rot
     return grant(candidate, choice);
 }
 
+static struct candidate *find_id(const struct rotation *rotation, uint64_t id)
+{
+    for (size_t i = 0; i < rotation->count; i++)
+        if (rotation->order[i]->fact.id == id)
+            return rotation->order[i];
+    return NULL;
+}
+
+/* For a person who wants to know: states, turns and bonds do not matter. */
+static enum rotation_answer choose_only(struct rotation *rotation, const struct rotation_wish *wish,
+                                        struct rotation_choice *choice)
+{
+    struct candidate *candidate = find_id(rotation, wish->only);
+    if (!candidate || !candidate->has_token)
+        return ROTATION_NONE;
+    if (is_excluded(wish, wish->only))
+        return ROTATION_TRIED;
+    return candidate->in_flight >= rotation->rules.max_in_flight ? ROTATION_BUSY : grant(candidate, choice);
+}
+
+/* The pinned one, if it can serve; NULL else. */
+static struct candidate *pinned_usable(const struct rotation *rotation, const struct rotation_wish *wish,
+                                       const struct moment *moment)
+{
+    struct candidate *candidate = rotation->pinned ? find(rotation, rotation->pinned) : NULL;
+    int64_t until_ms;
+    bool usable =
+        candidate && !candidate->is_gone && stand(rotation, candidate, wish, moment, &until_ms) == USABLE;
+    return usable ? candidate : NULL;
+}
+
+enum rotation_answer rotation_choose(struct rotation *rotation, const struct rotation_wish *wish,
+                                     const struct moment *moment, struct rotation_choice *choice)
+{
+    *choice = (struct rotation_choice){.return_ms = INT64_MAX};
+    if (wish->only)
+        return choose_only(rotation, wish, choice);
+    struct candidate *pinned = pinned_usable(rotation, wish, moment);
+    return pinned ? grant(pinned, choice) : choose_by_turn(rotation, wish, moment, choice);
+}
 bool rotation_adopt(struct rotation *rotation, uint32_t number, uint64_t *generation)
 {
     struct candidate *candidate = find(rotation, number);
@@ -343,12 +393,107 @@ bool rotation_report(struct rotation *rotation, const struct rotation_report *re
         mark_site(rotation, candidate->fact.site, report->model, moment->now_ms);
     if (!candidate_report(candidate, report, rotation->rules.exhausted_ms, moment->now_ms, &model))
         return false;
+    rotation->changes++;
     candidate_look(candidate, moment, view);
     if (view->state == CREDENTIAL_COOLING) { /* of several, the one that is new */
         view->model = model;
         view->until_ms = candidate_cools_until(candidate, model, moment->now_ms);
     }
     return true;
+}
+
+/* ---- what a person decides ---- */
+
+void rotation_pin(struct rotation *rotation, uint32_t number)
+{
+    rotation->pinned = number;
+    rotation->changes++;
+}
+
+uint32_t rotation_pinned(const struct rotation *rotation)
+{
+    const struct candidate *candidate = rotation->pinned ? find(rotation, rotation->pinned) : NULL;
+    return candidate && !candidate->is_gone ? rotation->pinned : 0;
+}
+
+void rotation_set_auto(struct rotation *rotation, bool is_auto)
+{
+    rotation->is_off = !is_auto;
+    rotation->changes++;
+}
+
+bool rotation_is_auto(const struct rotation *rotation)
+{
+    return !rotation->is_off;
+}
+
+bool rotation_switch(struct rotation *rotation, uint32_t number, bool is_on, struct span reason)
+{
+    struct candidate *candidate = find(rotation, number);
+    if (!candidate || candidate->is_gone)
+        return false;
+    candidate_switch(candidate, is_on, reason);
+    rotation->changes++;
+    return true;
+}
+
+size_t rotation_next(const struct rotation *rotation, const struct moment *moment, int64_t *served)
+{
+    const struct rotation_wish any = {.model = SPAN("")};
+    const struct candidate *pinned = pinned_usable(rotation, &any, moment);
+    size_t start = rotation->current + (turn_is_over(rotation) ? 1 : 0);
+    *served = 0;
+    if (pinned)
+        return pinned->position;
+    for (size_t k = 0; k < rotation->count; k++) {
+        size_t i = (start + k) % rotation->count;
+        int64_t until_ms;
+        enum standing standing = stand(rotation, rotation->order[i], &any, moment, &until_ms);
+        if (standing != USABLE && standing != FULL)
+            continue;
+        *served = k == 0 && !turn_is_over(rotation) ? rotation->served : 0;
+        return i;
+    }
+    return SIZE_MAX;
+}
+
+/* ---- what outlives the process ---- */
+
+void rotation_recall(const struct rotation *rotation, size_t i, struct rotation_memory *memory)
+{
+    candidate_recall(rotation->order[i], memory);
+}
+
+int rotation_restore(struct rotation *rotation, uint32_t number, const struct rotation_memory *memory,
+                     int64_t now_ms)
+{
+    struct candidate *candidate = find(rotation, number);
+    return candidate && !candidate->is_gone ? candidate_restore(candidate, memory, now_ms) : ERR_NOT_FOUND;
+}
+
+struct rotation_turn rotation_turn(const struct rotation *rotation)
+{
+    return (struct rotation_turn){.current =
+                                      rotation->count ? rotation->order[rotation->current]->fact.number : 0,
+                                  .served = rotation->served,
+                                  .pinned = rotation->pinned,
+                                  .is_auto = !rotation->is_off};
+}
+
+void rotation_set_turn(struct rotation *rotation, const struct rotation_turn *turn)
+{
+    const struct candidate *current = turn->current ? find(rotation, turn->current) : NULL;
+    if (current && !current->is_gone) {
+        rotation->current = current->position;
+        rotation->served = turn->served;
+    }
+    rotation->pinned = turn->pinned;
+    rotation->is_off = !turn->is_auto;
+}
+
+uint64_t rotation_change_count(const struct rotation *rotation)
+{
+    return rotation->changes;
 }
 
 size_t rotation_size(const struct rotation *rotation)

@@ -2,10 +2,11 @@
 /* rotation - which credential serves the next request, and what outcomes do to credentials. Pure: time is
  * passed in, nothing is logged, nothing blocks.
  *
- * The choice: a conversation's credential of the last hour while it is ready; else the current credential
- * until it served `rotation_count` requests in a row, then the next one that can serve, in the order of
- * rotation_sync. Those that the request has tried, that are at their limit or that cool for its model are
- * passed over.
+ * The choice: the pinned credential, if there is one and it can serve; else a conversation's credential of
+ * the last hour while it is ready; else the current credential until it served `rotation_count` requests in a
+ * row (or, with automatic rotation off, for as long as it can), then the next one that can serve, in the
+ * order of rotation_sync. Those that the request has tried, that are at their limit or that cool for its
+ * model are passed over. A wish for one credential (`only`) gets that one in whatever state it is, or none.
  *
  * States, and what moves them (any outcome may find any state; a worse state is never replaced by a better
  * one but by time or by a new token):
@@ -16,10 +17,11 @@
  *     exhausted    until the time is over → ready
  *     expired      past its time (5 minutes early), or UNAUTHORIZED with a refresh token; a new token → ready
  *     needs_login  UNAUTHORIZED without a refresh token, or no usable file; a new token → ready
- *     disabled     a new token → ready
+ *     disabled     by risk control: a new token → ready; switched off by a person: until switched on
  *
  * MODEL_NOT_SERVED is about the site, not the credential: all credentials of that site are passed over for
- * that model for a minute. All other outcomes change nothing. Held in memory only. */
+ * that model for a minute. All other outcomes change nothing. What is to outlive the process is read and put
+ * back with rotation_recall and rotation_restore. */
 #ifndef CREDD_ROTATION_H
 #define CREDD_ROTATION_H
 
@@ -90,6 +92,7 @@ struct rotation_wish {
     struct span conversation; /* may be empty */
     const uint64_t *excluded; /* ids already tried */
     size_t excluded_count;
+    uint64_t only; /* the id of the one that must serve; 0: any */
 };
 
 enum rotation_answer {
@@ -133,11 +136,57 @@ struct rotation_view {
     struct span model;  /* the model that cools; empty: all models */
     int64_t until_ms;   /* monotonic; 0: none */
     int64_t in_flight;
-    uint64_t uses; /* grants since start */
+    uint64_t uses; /* grants */
     const void *subject;
 };
 bool rotation_report(struct rotation *rotation, const struct rotation_report *report,
                      const struct moment *moment, struct rotation_view *view);
+
+/* ---- what a person decides ---- */
+
+/* Pins one credential, 0 ends the pin. It holds while there is such a credential, also while it is gone. */
+void rotation_pin(struct rotation *rotation, uint32_t number);
+uint32_t rotation_pinned(const struct rotation *rotation); /* 0: none, or gone */
+void rotation_set_auto(struct rotation *rotation, bool is_auto);
+bool rotation_is_auto(const struct rotation *rotation);
+/* Switches one off, or on: then cooling, exhausted and risk control's disabling are over, too. False if there
+ * is no such credential. */
+bool rotation_switch(struct rotation *rotation, uint32_t number, bool is_on, struct span reason);
+/* The position of the one that would serve a request for some model without conversation, and how many in a
+ * row it has; SIZE_MAX if none could. Changes nothing. */
+size_t rotation_next(const struct rotation *rotation, const struct moment *moment, int64_t *served);
+
+/* ---- what outlives the process ---- */
+
+struct rotation_cooling {
+    struct span model; /* borrows until the next call that changes state */
+    int64_t until_ms;
+};
+struct rotation_memory {
+    uint64_t generation;           /* of the token that earned it; rotation_restore does not look at it */
+    enum credential_state verdict; /* what outcomes made of it; never COOLING */
+    bool is_off;
+    int64_t exhausted_until_ms; /* with EXHAUSTED */
+    struct span reason;
+    uint64_t uses;
+    struct rotation_cooling coolings[ROTATION_MAX_MODELS];
+    size_t cooling_count;
+};
+/* Of the i-th credential. */
+void rotation_recall(const struct rotation *rotation, size_t i, struct rotation_memory *memory);
+/* Puts it back; ended times are left out. 0, ERR_NOT_FOUND, ERR_NOMEM (some of the coolings missing). */
+int rotation_restore(struct rotation *rotation, uint32_t number, const struct rotation_memory *memory,
+                     int64_t now_ms);
+struct rotation_turn {
+    uint32_t current; /* number; 0: none */
+    int64_t served;
+    uint32_t pinned;
+    bool is_auto;
+};
+struct rotation_turn rotation_turn(const struct rotation *rotation);
+void rotation_set_turn(struct rotation *rotation, const struct rotation_turn *turn);
+/* Grows with every change of what outlives the process, but for turns and uses. */
+uint64_t rotation_change_count(const struct rotation *rotation);
 
 size_t rotation_size(const struct rotation *rotation);
 /* The i-th credential in order, i below rotation_size. Cooling is shown if any model cools. */

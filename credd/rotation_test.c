@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "credd/rotation.h"
 #include "credd/affinity.h"
+#include "proto/error.h"
 
 #include <setjmp.h>
 #include <sodium.h>
@@ -389,6 +390,137 @@ static void test_affinity_is_bounded(void **state)
     affinity_free(&affinity);
 }
 
+/* ---- what a person decides ---- */
+
+static void test_pinned_serves_while_it_can(void **state)
+{
+    struct bench *bench = *state;
+    struct rotation_choice choice;
+    int64_t served;
+    rotation_pin(bench->rotation, 3);
+    assert_takes(bench, "333");
+    assert_int_equal(choose_for(bench, "m", "talk", &choice), ROTATION_GRANTED);
+    assert_int_equal(choice.number, 3);
+    assert_true(tell(bench, 3, OUTCOME_RATE_LIMITED, "m", 10));
+    assert_takes(bench, "1122"); /* the turns go on where they were */
+    assert_int_equal(rotation_next(bench->rotation, &bench->moment, &served),
+                     2); /* for other models, it can */
+    bench->moment.now_ms += 10000;
+    assert_takes(bench, "33");
+    assert_int_equal(rotation_sync(bench->rotation, bench->facts, 2), 0); /* its file went … */
+    assert_int_equal(rotation_pinned(bench->rotation), 0);
+    assert_takes(bench, "11");
+    assert_int_equal(rotation_sync(bench->rotation, bench->facts, 3), 0); /* … and came back */
+    assert_int_equal(rotation_pinned(bench->rotation), 3);
+    rotation_pin(bench->rotation, 0);
+    assert_takes(bench, "2233");
+}
+
+static void test_without_rotation_one_serves_until_it_cannot(void **state)
+{
+    struct bench *bench = *state;
+    rotation_set_auto(bench->rotation, false);
+    assert_takes(bench, "11111");
+    assert_true(tell(bench, 1, OUTCOME_RISK_CONTROL, "m", 0));
+    assert_takes(bench, "2222");
+    rotation_set_auto(bench->rotation, true);
+    assert_takes(bench, "3322");
+}
+
+static void test_next_is_told_without_being_taken(void **state)
+{
+    struct bench *bench = *state;
+    int64_t served;
+    assert_int_equal(rotation_next(bench->rotation, &bench->moment, &served), 0);
+    assert_int_equal(served, 0);
+    assert_takes(bench, "1");
+    assert_int_equal(rotation_next(bench->rotation, &bench->moment, &served), 0);
+    assert_int_equal(served, 1);
+    assert_takes(bench, "1");
+    assert_int_equal(rotation_next(bench->rotation, &bench->moment, &served), 1);
+    assert_int_equal(served, 0);
+    for (uint32_t number = 1; number <= 3; number++)
+        assert_true(tell(bench, number, OUTCOME_RISK_CONTROL, "m", 0));
+    assert_true(rotation_next(bench->rotation, &bench->moment, &served) == SIZE_MAX);
+}
+
+static void test_switched_off_stays_so_over_a_new_token(void **state)
+{
+    struct bench *bench = *state;
+    assert_true(tell(bench, 1, OUTCOME_RATE_LIMITED, "m", 50));
+    assert_true(rotation_switch(bench->rotation, 1, false, SPAN("by a person")));
+    assert_int_equal(look(bench, 1).state, CREDENTIAL_DISABLED);
+    bench->facts[0].generation = 77;
+    assert_int_equal(rotation_sync(bench->rotation, bench->facts, 3), 0);
+    assert_int_equal(look(bench, 1).state, CREDENTIAL_DISABLED);
+    assert_true(span_equals(look(bench, 1).reason, SPAN("by a person")));
+    assert_takes(bench, "2233");
+    assert_true(rotation_switch(bench->rotation, 1, true, SPAN("")));
+    assert_int_equal(look(bench, 1).state, CREDENTIAL_READY);
+    assert_true(tell(bench, 2, OUTCOME_RISK_CONTROL, "m", 0));
+    assert_true(rotation_switch(bench->rotation, 2, true, SPAN("")));
+    assert_int_equal(look(bench, 2).state, CREDENTIAL_READY);
+    assert_false(rotation_switch(bench->rotation, 9, true, SPAN("")));
+}
+
+static void test_one_is_wanted_in_whatever_state(void **state)
+{
+    struct bench *bench = *state;
+    struct rotation_choice choice;
+    const uint64_t tried[] = {102};
+    struct rotation_wish wish = {.model = SPAN("m"), .only = 102};
+    assert_true(tell(bench, 2, OUTCOME_RISK_CONTROL, "m", 0));
+    assert_int_equal(rotation_choose(bench->rotation, &wish, &bench->moment, &choice), ROTATION_GRANTED);
+    assert_int_equal(choice.number, 2);
+    assert_takes(bench, "1133"); /* no turn was taken */
+    wish.excluded = tried;
+    wish.excluded_count = 1;
+    assert_int_equal(rotation_choose(bench->rotation, &wish, &bench->moment, &choice), ROTATION_TRIED);
+    wish.only = 999;
+    assert_int_equal(rotation_choose(bench->rotation, &wish, &bench->moment, &choice), ROTATION_NONE);
+    wish = (struct rotation_wish){.model = SPAN("m"), .only = 102};
+    set_rules(bench, 2, 1);
+    assert_int_equal(rotation_choose(bench->rotation, &wish, &bench->moment, &choice), ROTATION_BUSY);
+}
+
+static void test_what_is_recalled_can_be_restored(void **state)
+{
+    struct bench *bench = *state;
+    struct rotation_memory memory;
+    struct rotation_turn turn;
+    assert_takes(bench, "112");
+    assert_true(tell(bench, 1, OUTCOME_RATE_LIMITED, "m", 50));
+    assert_true(tell(bench, 1, OUTCOME_RATE_LIMITED, "n", 5));
+    assert_true(tell(bench, 1, OUTCOME_EXHAUSTED, "m", 0));
+    rotation_set_auto(bench->rotation, false);
+    rotation_pin(bench->rotation, 3);
+    turn = rotation_turn(bench->rotation);
+    assert_int_equal(turn.current, 2);
+    assert_int_equal(turn.served, 1);
+    rotation_recall(bench->rotation, 0, &memory);
+    assert_int_equal(memory.cooling_count, 2);
+    assert_int_equal(memory.uses, 2);
+    struct rotation *after = bench->rotation;
+    const struct rotation_rules rules = {2, 100, 3600000};
+    bench->rotation = rotation_new(&rules, seed);
+    assert_int_equal(rotation_sync(bench->rotation, bench->facts, 3), 0);
+    bench->moment.now_ms += 6000;
+    assert_int_equal(rotation_restore(bench->rotation, 1, &memory, bench->moment.now_ms), 0);
+    assert_int_equal(rotation_restore(bench->rotation, 9, &memory, bench->moment.now_ms), ERR_NOT_FOUND);
+    rotation_set_turn(bench->rotation, &turn);
+    rotation_free(&after);
+    assert_int_equal(look(bench, 1).state, CREDENTIAL_EXHAUSTED);
+    assert_int_equal(look(bench, 1).uses, 2);
+    assert_true(span_equals(look(bench, 1).reason, SPAN("why")));
+    rotation_recall(bench->rotation, 0, &memory);
+    assert_int_equal(memory.cooling_count, 1); /* the other is over */
+    assert_int_equal(rotation_pinned(bench->rotation), 3);
+    assert_false(rotation_is_auto(bench->rotation));
+    rotation_pin(bench->rotation, 0);
+    rotation_set_auto(bench->rotation, true);
+    assert_takes(bench, "2332");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +542,12 @@ int main(void)
         T(test_gone_but_in_flight),
         T(test_conversations_stay_for_an_hour),
         T(test_conversation_moves_only_when_it_must),
+        T(test_pinned_serves_while_it_can),
+        T(test_without_rotation_one_serves_until_it_cannot),
+        T(test_next_is_told_without_being_taken),
+        T(test_switched_off_stays_so_over_a_new_token),
+        T(test_one_is_wanted_in_whatever_state),
+        T(test_what_is_recalled_can_be_restored),
         cmocka_unit_test(test_affinity_is_bounded),
 #undef T
     };

@@ -31,6 +31,7 @@
       "Every usable credential is cooling down; try again later.")                                           \
     F(FAILURE_TOO_MANY_ATTEMPTS, 429, "rate_limit_error", "too_many_attempts",                               \
       "Too many wrong passwords from this address; wait a minute.")                                          \
+    F(FAILURE_BAD_FIELD, 422, "invalid_request_error", "invalid_field", "A field of the body is not valid.") \
     F(FAILURE_HEADERS_TOO_LARGE, 431, "invalid_request_error", "headers_too_large",                          \
       "The request headers are too large.")                                                                  \
     F(FAILURE_CANCELLED, 499, "cancelled", "client_closed_request", "The client left.")                      \

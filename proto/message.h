@@ -52,7 +52,8 @@ enum {
     F(STR, conversation_message_id, 256, "X-Conversation-Message-ID of the client")                          \
     F(STR, traceparent, 256, "W3C trace context of the client")                                              \
     F(U32, body_bytes, 0, "size of the whole body, bytes")                                                   \
-    F(BYTES, body, FIRST_BODY_BYTES, "its beginning")
+    F(BYTES, body, FIRST_BODY_BYTES, "its beginning")                                                        \
+    F(STR, credential_id, 64, "the one credential to use, for a test of it; empty: any")
 #define BODY_FIELDS(F)   F(BYTES, body, BODY_PIECE_BYTES, "the next piece")
 #define CANCEL_FIELDS(F) F(U8, reason, 0, "enum cancel_reason")
 #define WINDOW_FIELDS(F) F(U32, bytes, 0, "DATA bytes that reached the client's socket")
@@ -84,7 +85,8 @@ enum {
     F(STR, model, 128, "as sent upstream")                                                                   \
     F(STR, conversation_id, 256, "for affinity; may be empty")                                               \
     F(STR, exclude, 2048, "credential ids already tried, comma separated")                                   \
-    F(U32, wait_ms, 0, "how long the worker waits for an answer, ms")
+    F(U32, wait_ms, 0, "how long the worker waits for an answer, ms")                                        \
+    F(STR, credential_id, 64, "the one that is wanted, in whatever state; empty: any")
 #define GRANT_FIELDS(F)                                                                                      \
     F(U64, lease, 0, "lease number: credential's number in the upper 32 bits, a count in the lower")         \
     F(U32, ttl_ms, 0, "lives this long unless renewed, ms")                                                  \

@@ -128,6 +128,7 @@ void attempt_lease(struct exchange *exchange)
         .model = span_str(exchange->model + exchange->upstream_model_offset),
         .conversation_id = exchange->conversation_id,
         .exclude = buffer_span(&exchange->exclude),
+        .credential_id = exchange->only_credential_id,
     };
     exchange->state = EXCHANGE_LEASING;
     lease_ask(exchange->home->leases, &exchange->lease, &ask, &lease_handlers, exchange,

@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { REQUEST_TEXTS = 6 /* strings of a REQUEST that are kept, each with a NUL */ };
+enum { REQUEST_TEXTS = 7 /* strings of a REQUEST that are kept, each with a NUL */ };
 
 static const char keepalive_comment[] = ": keepalive\n\n";
 
@@ -371,7 +371,7 @@ static int exchange_copy_request(struct exchange *exchange, const struct msg_req
 {
     size_t length = request->request_id.length + request->key_id.length + request->conversation_id.length +
                     request->conversation_request_id.length + request->conversation_message_id.length +
-                    request->traceparent.length;
+                    request->traceparent.length + request->credential_id.length;
     char *at = exchange->texts = malloc(length + REQUEST_TEXTS);
     if (!at)
         return ERR_NOMEM;
@@ -381,6 +381,7 @@ static int exchange_copy_request(struct exchange *exchange, const struct msg_req
     exchange->conversation_request_id = copy_text(&at, request->conversation_request_id);
     exchange->conversation_message_id = copy_text(&at, request->conversation_message_id);
     exchange->traceparent = copy_text(&at, request->traceparent);
+    exchange->only_credential_id = copy_text(&at, request->credential_id);
     exchange->moves = request->moves;
     exchange->body_bytes = request->body_bytes;
     return 0;
