@@ -31,6 +31,11 @@ void log_init(const char *service, enum log_level level)
     state.level = level;
 }
 
+void log_set_level(enum log_level level)
+{
+    state.level = level;
+}
+
 enum log_level log_level_of(const char *name)
 {
     for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++)

@@ -42,6 +42,7 @@ struct log_field {
 
 /* Sets the service's name (borrows: a literal) and the least level written. Before it: "-" and INFO. */
 void log_init(const char *service, enum log_level level);
+void log_set_level(enum log_level level);
 /* "DEBUG", "INFO", "WARNING", "ERROR"; anything else is INFO. */
 enum log_level log_level_of(const char *name);
 void log_emit(enum log_level level, const char *request, const char *event, const struct log_field *fields);

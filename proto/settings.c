@@ -159,11 +159,15 @@ static int set_defaults(struct settings *settings)
 }
 
 /* Logs the name of what is wrong; the value may be a secret and is never shown. */
-static int set_or_log(struct settings *settings, struct span name, struct span value, const char *source)
+static int set_or_log(struct settings *settings, struct span name, struct span value,
+                      enum setting_source from, const char *source)
 {
     const char *reason;
+    bool is_file;
     int error = settings_set(settings, name, value, &reason);
-    if (error < 0)
+    if (error == 0)
+        settings->sources[setting_find(name, &is_file) - setting_rows] = (unsigned char)from;
+    else
         log_error(NULL, "bad_setting", LOG_SPAN("name", name), LOG_STR("source", source),
                   LOG_STR("problem", error == ERR_NOMEM ? error_text(error) : reason));
     return error == ERR_NOMEM ? ERR_NOMEM : error < 0 ? ERR_CONFIG : 0;
@@ -179,7 +183,7 @@ static int set_from_dotenv(void *context, struct span name, struct span value)
     struct dotenv_context *dotenv = context;
     if (!span_starts_with(name, SPAN(SETTINGS_PREFIX)))
         return 0; /* the file may serve other programs too */
-    return set_or_log(dotenv->settings, name, value, dotenv->path);
+    return set_or_log(dotenv->settings, name, value, SETTING_FROM_DOTENV, dotenv->path);
 }
 
 static int load_dotenv(struct settings *settings, const char *path)
@@ -213,7 +217,7 @@ static int load_environment(struct settings *settings, char *const *environment)
         if (!equals || strncmp(*environment, SETTINGS_PREFIX, strlen(SETTINGS_PREFIX)) != 0)
             continue;
         int error = set_or_log(settings, span_of(*environment, (size_t)(equals - *environment)),
-                               span_str(equals + 1), "environment");
+                               span_str(equals + 1), SETTING_FROM_ENVIRONMENT, "environment");
         if (error < 0)
             return error;
     }
@@ -347,6 +351,28 @@ int settings_load_run_dir(struct settings *settings, char *const *environment, c
     if (error != ERR_NOMEM) /* mistakes are for settings_load to report */
         error = compute_run_dir(settings, &text);
     buffer_fini(&text);
+    return error;
+}
+
+int settings_copy(struct settings *to, const struct settings *from)
+{
+    int error = 0;
+    *to = *from;
+    for (size_t i = 0; i < setting_row_count; i++) { /* what it must not share with `from` */
+        void *field = field_of(to, &setting_rows[i]);
+        if (setting_rows[i].kind == SETTING_SECRET)
+            *(struct secret *)field = (struct secret){0};
+        else if (setting_rows[i].kind == SETTING_TEXT || setting_rows[i].kind == SETTING_CHOICE)
+            *(char **)field = NULL;
+    }
+    for (size_t i = 0; i < setting_row_count && error == 0; i++) {
+        const struct setting *row = &setting_rows[i];
+        const void *field = (const char *)from + row->offset;
+        if (row->kind == SETTING_SECRET)
+            error = secret_set(field_of(to, row), secret_span(field));
+        else if (row->kind == SETTING_TEXT || row->kind == SETTING_CHOICE)
+            error = replace_text(field_of(to, row), span_str(*(char *const *)field));
+    }
     return error;
 }
 

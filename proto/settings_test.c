@@ -204,22 +204,48 @@ static void test_what_is_printed(void **state)
     free(sample);
 }
 
-/* README.md holds the table as the program prints it. */
-static void test_the_readme_has_the_present_table(void **state)
+static void test_copies_are_independent(void **state)
+{
+    struct settings settings, copy;
+    const char *reason;
+    (void)state;
+    assert_int_equal(
+        load(&settings, "CODEBUDDY_PORT=1\nCODEBUDDY_WORKERS=3\n", PASSWORD, "CODEBUDDY_PORT=9", NULL), 0);
+    assert_int_equal(settings_copy(&copy, &settings), 0);
+    assert_int_equal(settings_set(&copy, SPAN("CODEBUDDY_MODELS"), SPAN("a,b"), &reason), 0);
+    assert_string_equal(settings.models, DEFAULT_MODELS);
+    assert_string_equal(copy.models, "a,b");
+    assert_int_equal(copy.sources[SETTING_AT_port], SETTING_FROM_ENVIRONMENT);
+    assert_int_equal(copy.sources[SETTING_AT_workers], SETTING_FROM_DOTENV);
+    assert_int_equal(copy.sources[SETTING_AT_models], SETTING_FROM_DEFAULT);
+    assert_int_equal(copy.sources[SETTING_AT_password], SETTING_FROM_ENVIRONMENT);
+    settings_fini(&settings);
+    assert_true(secret_equals(&copy.password, SPAN("hunter2")));
+    settings_fini(&copy);
+}
+
+/* The READMEs hold the tables as the program prints them. */
+static void check_table(const char *path, void (*print)(FILE *out))
 {
     struct buffer readme = {0};
-    (void)state;
-    char *table = printed(settings_print_markdown);
-    FILE *in = fopen("README.md", "r");
+    char *table = printed(print);
+    FILE *in = fopen(path, "r");
     assert_non_null(in);
     for (int c = fgetc(in); c != EOF; c = fgetc(in))
         buffer_append_char(&readme, (char)c);
     buffer_append_char(&readme, '\0');
     fclose(in);
     if (!strstr(readme.data, table))
-        fail_msg("README.md lacks the table that `proto_table settings` prints");
+        fail_msg("%s lacks the table that `proto_table` prints", path);
     buffer_fini(&readme);
     free(table);
+}
+
+static void test_the_readmes_have_the_present_tables(void **state)
+{
+    (void)state;
+    check_table("README.md", settings_print_markdown);
+    check_table("README.zh-CN.md", settings_print_chinese);
 }
 
 int main(void)
@@ -232,7 +258,8 @@ int main(void)
         cmocka_unit_test(test_what_is_fine),
         cmocka_unit_test(test_dotenv),
         cmocka_unit_test(test_what_is_printed),
-        cmocka_unit_test(test_the_readme_has_the_present_table),
+        cmocka_unit_test(test_copies_are_independent),
+        cmocka_unit_test(test_the_readmes_have_the_present_tables),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }
