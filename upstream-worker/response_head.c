@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "upstream-worker/response_head.h"
 
+static bool is_one_of(char c, const char *set)
+{
+    return c != '\0' && strchr(set, c) != NULL;
+}
+
 static struct span trim(struct span text)
 {
     while (text.length > 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
         text = span_of(text.data + 1, text.length - 1);
-    while (text.length > 0 && memchr(" \t\r\n", text.data[text.length - 1], 4))
+    while (text.length > 0 && is_one_of(text.data[text.length - 1], " \t\r\n"))
         text.length--;
     return text;
 }
@@ -34,7 +39,7 @@ static bool content_type_is(struct span value, struct span type)
 {
     if (value.length < type.length || !span_equals_ignoring_case(span_of(value.data, type.length), type))
         return false;
-    return value.length == type.length || memchr("; \t", value.data[type.length], 3) != NULL;
+    return value.length == type.length || is_one_of(value.data[type.length], "; \t");
 }
 
 static void header_read(struct response_head *head, struct span line)

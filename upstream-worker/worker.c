@@ -49,8 +49,11 @@ struct worker {
 
 static struct slot *slot_find(struct worker *worker, const struct peer *peer, uint64_t number)
 {
-    const struct slot_key key = {peer, number};
+    struct slot_key key;
     struct slot *slot;
+    memset(&key, 0, sizeof key); /* hashed as bytes */
+    key.peer = peer;
+    key.number = number;
     HASH_FIND(hh, worker->slots, &key, sizeof key, slot);
     return slot;
 }

@@ -52,7 +52,6 @@ static void on_frame(struct fake_world *of, const struct frame *frame, const voi
 static int64_t worker_cpu_us(void)
 {
     char path[64], text[1024] = "";
-    unsigned long user = 0, system = 0;
     snprintf(path, sizeof path, "/proc/%d/stat", (int)world.worker_pid);
     FILE *file = fopen(path, "r");
     if (!file)
@@ -60,10 +59,10 @@ static int64_t worker_cpu_us(void)
     size_t length = fread(text, 1, sizeof text - 1, file);
     text[length] = '\0';
     fclose(file);
-    const char *after_name = strrchr(text, ')');
-    if (!after_name ||
-        sscanf(after_name + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
-        return 0;
+    char *at = strrchr(text, ')'); /* the name's end; then state and ten numbers, then the two */
+    for (int i = 0; at && i < 12; i++)
+        at = strchr(at + 1, ' ');
+    unsigned long user = at ? strtoul(at, &at, 10) : 0, system = at ? strtoul(at, &at, 10) : 0;
     return (int64_t)(user + system) * 1000000 / sysconf(_SC_CLK_TCK);
 }
 
