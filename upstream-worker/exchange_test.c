@@ -52,6 +52,37 @@ static struct world {
     char event_code[64];
 } world;
 
+/* ---- memory ---- */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *pointer, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *pointer, size_t size);
+
+static long allocations_left = -1; /* then the next one fails; negative: none does */
+
+static bool may_allocate(void)
+{
+    return allocations_left < 0 || allocations_left-- > 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return may_allocate() ? __real_malloc(size) : NULL;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return may_allocate() ? __real_calloc(count, size) : NULL;
+}
+
+void *__wrap_realloc(void *pointer, size_t size)
+{
+    return may_allocate() ? __real_realloc(pointer, size) : NULL;
+}
+
 /* ---- the gateway ---- */
 
 static struct peer *const gateway = (struct peer *)&world.said;
@@ -66,6 +97,10 @@ static void copy_span(char *out, size_t size, struct span text)
 int peer_send(struct peer *peer, enum message_type type, uint64_t request, const void *message)
 {
     struct said *said = &world.said;
+    if (type == MESSAGE_DATA && !may_allocate())
+        return ERR_NOMEM;
+    long left = allocations_left;
+    allocations_left = -1; /* what this file allocates does not count */
     assert_ptr_equal(peer, gateway);
     assert_int_equal(request, 7);
     assert_int_equal(said->end_count + said->fail_count, 0); /* nothing after the end */
@@ -88,6 +123,7 @@ int peer_send(struct peer *peer, enum message_type type, uint64_t request, const
         copy_span(said->param, sizeof said->param, said->fail.param);
         said->fail_count++;
     }
+    allocations_left = left;
     return 0;
 }
 
@@ -1010,6 +1046,50 @@ static void test_an_unusable_credential_is_passed_over(void **state)
     check_failed(exchange, FAILURE_NO_CREDENTIAL, OUTCOME_BLAMELESS);
 }
 
+/* Goes as far as it gets. */
+static void run_short_of_memory(const char *body, long allocations)
+{
+    const struct msg_request request = {.request_id = SPAN("req-1"),
+                                        .key_id = SPAN("key-1"),
+                                        .deadline_ms = 1000,
+                                        .body_bytes = (uint32_t)strlen(body),
+                                        .body = span_str(body)};
+    allocations_left = allocations;
+    struct exchange *exchange = exchange_new(&world.home, gateway, 7, &request);
+    if (!exchange)
+        return; /* the worker says FAIL, movable */
+    if (exchange_state(exchange) == EXCHANGE_LEASING)
+        grant("c1");
+    if (exchange_state(exchange) == EXCHANGE_CALLING) {
+        respond(200, CONTENT_EVENT_STREAM);
+        send_text(CHUNK("one"));
+    }
+    if (exchange_state(exchange) != EXCHANGE_OVER)
+        send_text(LAST DONE);
+    allocations_left = -1;
+    assert_int_equal(world.said.end_count + world.said.fail_count, 1);
+    if (world.said.end_count == 1)
+        assert_non_null(strstr(data_text(), "one"));
+    check_over(exchange);
+}
+
+static void test_memory_may_run_out_anywhere(void **state)
+{
+    static const char *const bodies[] = {stream_body, plain_body};
+    for (size_t i = 0; i < 2; i++) {
+        long count = 0;
+        bool has_ended;
+        do {
+            tear_down(state);
+            set_up(state);
+            run_short_of_memory(bodies[i], count);
+            has_ended = world.said.end_count == 1;
+            count++;
+        } while (!has_ended || count < 5);
+        assert_in_range(count, 10, 200); /* every allocation of a whole request has failed once */
+    }
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -1059,6 +1139,7 @@ int main(void)
         TEST(test_a_client_that_never_reads_is_cut_at_the_deadline),
         TEST(test_a_transfer_that_cannot_start_is_500),
         TEST(test_an_unusable_credential_is_passed_over),
+        TEST(test_memory_may_run_out_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

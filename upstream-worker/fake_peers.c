@@ -407,8 +407,10 @@ static void start_upstream(struct fake_world *world)
     char number[16], line[128] = "";
     require(pipe(fds) == 0, "no pipe");
     snprintf(number, sizeof number, "%d", fds[1]);
-    char *arguments[] = {(char[]){STANDIN_PATH}, (char[]){"--ready-fd"}, number,
-                         world->intercept ? (char[]){"--fast"} : NULL, NULL};
+    char fast[] = "--fast";
+    char *arguments[] = {(char[]){STANDIN_PATH}, (char[]){"--ready-fd"}, number, NULL, NULL};
+    if (world->intercept)
+        arguments[3] = fast;
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addclose(&actions, fds[0]);

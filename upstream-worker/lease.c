@@ -40,7 +40,7 @@ static void leases_send_ask(struct leases *leases, struct lease *lease)
 
 static void number_append(struct buffer *numbers, uint64_t number)
 {
-    unsigned char bytes[LEASE_NUMBER_BYTES];
+    unsigned char bytes[LEASE_NUMBER_BYTES] = {0};
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (unsigned char)(number >> (8 * (sizeof bytes - 1 - i)));
     memcpy(numbers->data + numbers->length, bytes, sizeof bytes);
