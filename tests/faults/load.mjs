@@ -56,12 +56,12 @@ function judge(response, { model, stream }) {
   return { kind: 'complete', status, content: answer.content };
 }
 
-// Asks again and again, `lanes` at a time, until stop(); which returns every answer.
-export function keepAsking(system, model, { lanes = 8 } = {}) {
+// Asks again and again, `lanes` at a time, streamed and plain in turn, until stop(); which returns every answer.
+export function keepAsking(system, model, { lanes = 8, plain = false } = {}) {
   const ends = [];
   let going = true;
   const lane = async (number) => {
-    for (let i = number; going; i++) ends.push(await ask(system, model, { stream: i % 2 === 0 }).done);
+    for (let i = number; going; i++) ends.push(await ask(system, model, { stream: !plain && i % 2 === 0 }).done);
   };
   const all = Promise.all(Array.from({ length: lanes }, (_, i) => lane(i)));
   return {

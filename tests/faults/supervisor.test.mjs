@@ -12,11 +12,22 @@ import { ask, assertComplete, isAlive, keepAsking, processes, textOf, until } fr
 
 const run = promisify(execFile);
 
-test('SIGTERM: what runs is finished, its usage is kept, exit status 0', async () => {
-  const system = await startSystem();
+// Ends with the test, however that ends.
+async function started(t, options) {
+  const system = await startSystem(options);
+  t.after(async () => {
+    if (system.child.end) return;
+    system.child.kill('SIGKILL');
+    await system.child.exited;
+    await system.upstream.stop();
+  });
+  return system;
+}
+
+test('SIGTERM: what runs is finished, its usage is kept, exit status 0', async (t) => {
+  const system = await started(t);
   const streams = Array.from({ length: 10 }, (_, i) => ask(system, 's:chunks?n=40&gap_ms=50&key=drain', { stream: i % 2 === 0 }));
-  const started = streams.filter((call) => call.stream).map((call) => call.started);
-  await Promise.all(started);
+  await Promise.all(streams.filter((call) => call.stream).map((call) => call.started));
   system.child.kill('SIGTERM');
   assertComplete(await Promise.all(streams.map((call) => call.done)), textOf(40));
   assert.deepEqual(await system.child.exited, { code: 0, signal: null });
@@ -26,8 +37,8 @@ test('SIGTERM: what runs is finished, its usage is kept, exit status 0', async (
   await system.stop();
 });
 
-test('the answer to SIGTERM does not wait for what never ends: CODEBUDDY_DRAIN_S is the limit', async () => {
-  const system = await startSystem({ env: { CODEBUDDY_DRAIN_S: '1' } });
+test('the answer to SIGTERM does not wait for what never ends: CODEBUDDY_DRAIN_S is the limit', async (t) => {
+  const system = await started(t, { env: { CODEBUDDY_DRAIN_S: '1' } });
   const stream = ask(system, 's:silent-middle');
   await stream.started;
   const from = performance.now();
@@ -39,8 +50,8 @@ test('the answer to SIGTERM does not wait for what never ends: CODEBUDDY_DRAIN_S
   await system.stop();
 });
 
-test('reload: every process is replaced, and no request fails', async () => {
-  const system = await startSystem();
+test('reload: every process is replaced, and no request fails', async (t) => {
+  const system = await started(t);
   const before = (await system.status()).processes.map(({ pid }) => pid);
   const load = keepAsking(system, 's:chunks?gap_ms=20&key=reload');
   await until(() => load.ends.length > 20, 'some requests');
@@ -55,8 +66,8 @@ test('reload: every process is replaced, and no request fails', async () => {
   await system.stop();
 });
 
-test('killed: its processes see it and end; a new one in the same place serves', async () => {
-  const system = await startSystem();
+test('killed: its processes see it and end; a new one in the same place serves', async (t) => {
+  const system = await started(t);
   const pids = (await system.status()).processes.map(({ pid }) => pid);
   assertComplete([await ask(system, 's:chunks').done], textOf(5));
   system.child.kill('SIGKILL');
@@ -66,15 +77,15 @@ test('killed: its processes see it and end; a new one in the same place serves',
   await system.stop();
 });
 
-test('a second one in the same run directory is refused; the first does not notice', async () => {
-  const system = await startSystem();
+test('a second one in the same run directory is refused; the first does not notice', async (t) => {
+  const system = await started(t);
   await assert.rejects(run(join(BIN_DIR, 'codebuddy2api'), [], { cwd: system.dir, env: system.environment, timeout: 30_000 }), (error) => error.code > 0);
   assertComplete([await ask(system, 's:chunks').done], textOf(5));
   await system.stop();
 });
 
-test('status: a table, and the same as JSON', async () => {
-  const system = await startSystem({ env: { CODEBUDDY_WORKERS: '3' } });
+test('status: a table, and the same as JSON', async (t) => {
+  const system = await started(t, { env: { CODEBUDDY_WORKERS: '3' } });
   const roles = (await system.status()).processes.map(({ role }) => role).sort();
   assert.deepEqual(roles, ['credd', 'gateway', 'statsd', 'upstream-worker', 'upstream-worker', 'upstream-worker']);
   const text = await system.command('status');
@@ -108,8 +119,8 @@ test('settings that are wrong: one line that names them, exit status 78', async 
   rmSync(dir, { recursive: true });
 });
 
-test('a port that is taken: exit status 71, and no process is left', async () => {
-  const first = await startSystem();
+test('a port that is taken: exit status 71, and no process is left', async (t) => {
+  const first = await started(t);
   const second = new System({ upstream: first.upstream, credentials: { one: credential('one') }, env: { CODEBUDDY_PORT: String(first.port) } });
   await assert.rejects(second.start(), /"code":(71|78)/);
   await second.stop({ expectCode: null });

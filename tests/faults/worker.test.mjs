@@ -3,7 +3,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { startSystem } from '../e2e/harness.mjs';
-import { ask, assertComplete, keepAsking, processes, restarted, textOf } from './load.mjs';
+import { ask, assertComplete, keepAsking, processes, restarted, textOf, until } from './load.mjs';
 
 let system;
 before(async () => {
@@ -48,16 +48,17 @@ test('killed after the first byte: an error event and a clean end; plain ones mo
   await restarted(system, 'upstream-worker', [pid]);
 });
 
-test('killed again and again under load: every request is answered whole', async () => {
-  const load = keepAsking(system, 's:chunks?header_ms=300&key=again', { lanes: 16 });
-  for (let i = 0; i < 3; i++) {
-    const pid = (await processes(system, 'upstream-worker'))[i % 2].pid;
+// Two kills, since a request moves at most twice; plain ones, since a stream that has begun is not moved.
+test('killed one after the other under load: every request is answered whole', async () => {
+  const load = keepAsking(system, 's:chunks?header_ms=300&key=again', { lanes: 16, plain: true });
+  for (let i = 0; i < 2; i++) {
+    const asked = load.ends.length;
+    await until(() => load.ends.length > asked + 16, 'some answers');
+    const pid = (await processes(system, 'upstream-worker'))[i].pid;
     process.kill(pid, 'SIGKILL');
     await restarted(system, 'upstream-worker', [pid]);
   }
-  const ends = await load.stop();
-  assert.ok(ends.length >= 16);
-  assertComplete(ends, textOf(5));
+  assertComplete(await load.stop(), textOf(5));
 });
 
 test('hung: noticed within 3 s; its requests move or end; it is replaced', async (t) => {

@@ -28,13 +28,13 @@ function open({ port, password, model }, onFirst) {
   streams.push({ arrivals, socket });
 }
 
-// A gap belongs to the time in which it ends; one that is still open counts up to the end.
+// Of the gaps that lie in that time, if only in part; one that is still open counts as it is.
 function longestGap({ arrivals }, from, to) {
-  let longest = 0;
+  const last = arrivals.at(-1);
+  let longest = last <= to ? clock() - last : 0;
   for (let i = 1; i < arrivals.length; i++)
-    if (arrivals[i] >= from && arrivals[i] <= to) longest = Math.max(longest, arrivals[i] - arrivals[i - 1]);
-  const before = arrivals.filter((at) => at <= to).at(-1);
-  return Math.max(longest, to - before);
+    if (arrivals[i] >= from && arrivals[i - 1] <= to) longest = Math.max(longest, arrivals[i] - arrivals[i - 1]);
+  return longest;
 }
 
 process.on('message', (message) => {
