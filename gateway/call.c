@@ -136,7 +136,7 @@ void call_reply(struct call *call, int status, const char *content_type, struct 
         call->req->res.content_length = body.length;
     call->phase = CALL_FINISHED;
     call->sent_bytes = has_body ? body.length : 0;
-    connection_write_begins(call->connection, body.length);
+    connection_write_begins(call->connection);
     h2o_start_response(call->req, &call->generator);
     h2o_send(call->req, &copy, has_body ? 1 : 0, H2O_SEND_STATE_FINAL);
 }
@@ -188,7 +188,7 @@ void call_write(struct call *call, struct span data, bool is_last)
     h2o_iovec_t piece = h2o_iovec_init(data.data, data.length);
     call->phase = is_last ? CALL_FINISHED : CALL_WRITING;
     call->sent_bytes += data.length;
-    connection_write_begins(call->connection, data.length);
+    connection_write_begins(call->connection);
     h2o_send(call->req, &piece, data.length > 0 ? 1 : 0,
              is_last ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }

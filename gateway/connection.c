@@ -12,6 +12,8 @@
 #include <unistd.h>
 #include <utlist.h>
 
+enum { MAX_STALLS = 2 };
+
 static void on_timer(h2o_timeout_entry_t *entry);
 
 /* ---- small things ---- */
@@ -129,24 +131,31 @@ static uint64_t count_unsent(const struct connection *c)
     return uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) + (uint64_t)queued;
 }
 
+/* Looked at every half body_timeout, so that a write costs nothing: the second look in a row that finds
+ * nothing taken is the end, one to one and a half body_timeout after the last byte. */
+static void watch_reader(struct connection *c)
+{
+    uint64_t unsent_bytes = count_unsent(c);
+    c->stall_count = unsent_bytes < c->unsent_bytes ? 0 : c->stall_count + 1;
+    c->unsent_bytes = unsent_bytes;
+    if (c->stall_count < MAX_STALLS) {
+        timer_start(c, &c->set->stall_timeout);
+        return;
+    }
+    log_info(NULL, "slow_reader_cut", LOG_INT("unsent_bytes", unsent_bytes));
+    connection_cut(c);
+}
+
 static void on_timer(h2o_timeout_entry_t *entry)
 {
     struct connection *c = H2O_STRUCT_FROM_MEMBER(struct connection, timer, entry);
-    uint64_t unsent_bytes;
     switch (c->state) {
     case STATE_HEAD:
     case STATE_BODY:
         connection_refuse(c, FAILURE_REQUEST_TIMEOUT, "", 0, NULL);
         break;
     case STATE_REQUEST:
-        unsent_bytes = count_unsent(c);
-        if (unsent_bytes < c->unsent_bytes) { /* slow, but it takes something */
-            c->unsent_bytes = unsent_bytes;
-            timer_start(c, &c->set->body_timeout);
-            break;
-        }
-        log_info(NULL, "slow_reader_cut", LOG_INT("unsent_bytes", unsent_bytes));
-        connection_cut(c);
+        watch_reader(c);
         break;
     case STATE_HANDSHAKE:
     case STATE_IDLE:
@@ -159,12 +168,13 @@ static void on_timer(h2o_timeout_entry_t *entry)
     }
 }
 
-void connection_write_begins(struct connection *c, size_t bytes)
+void connection_write_begins(struct connection *c)
 {
     if (c->state != STATE_REQUEST || !c->sock)
         return;
-    c->unsent_bytes = count_unsent(c) + bytes;
-    timer_start(c, &c->set->body_timeout);
+    c->unsent_bytes = UINT64_MAX; /* not looked at yet */
+    c->stall_count = 0;
+    timer_start(c, &c->set->stall_timeout);
 }
 
 void connection_write_ended(struct connection *c)

@@ -12,8 +12,9 @@
  *             |                              | draining; header_timeout (new)|
  *   HEAD      | the rest of it               | header_timeout               | 408
  *   BODY      | the rest of the body         | body_timeout without a byte  | 408
- *   REQUEST   | its handler to answer        | body_timeout without a byte  | cut
- *             |                              | taken, while writing         |
+ *   REQUEST   | its handler to answer        | body_timeout (to 1.5 times)  | cut
+ *             |                              | without a byte taken, while  |
+ *             |                              | writing                      |
  *   ENDED     | the end of this turn         |                              |
  *   REFUSING  | our own error to be written  | body_timeout                 | cut
  *   LINGERING | the client to read it        | 2                            | cut
@@ -75,9 +76,9 @@ bool connection_is_last(const struct connection *connection);
 void connection_request_begins(struct connection *connection, void (*left)(void *context), void *context);
 /* h2o has disposed of the request. */
 void connection_request_ended(struct connection *connection);
-/* Before `bytes` are written, and when they are: in between, the client must take some every body_timeout_s.
+/* Before something is written, and when it is: in between, the client must take a byte every body_timeout_s.
  */
-void connection_write_begins(struct connection *connection, size_t bytes);
+void connection_write_begins(struct connection *connection);
 void connection_write_ended(struct connection *connection);
 /* Frees the request's bytes (head and body) although its answer is not over. h2o must have copied what it
  * needs of the head, which it does when there is a body. */

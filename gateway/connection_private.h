@@ -32,6 +32,7 @@ struct connection {
     struct intake intake;
     h2o_timeout_entry_t timer;
     uint64_t unsent_bytes; /* when progress was last looked at */
+    uint8_t stall_count;   /* looks in a row that found none */
     struct buffer refusal; /* the error being written */
     void (*on_left)(void *context);
     void *left_context;
@@ -53,7 +54,7 @@ struct connection_set {
     struct intake_limits limits;
     struct leave_watch *leave;
     struct turn_hook *hook;
-    h2o_timeout_t header_timeout, body_timeout, idle_timeout, linger_timeout, drain_timeout;
+    h2o_timeout_t header_timeout, body_timeout, stall_timeout, idle_timeout, linger_timeout, drain_timeout;
     struct connection *all, *turn;
     size_t count;
     bool draining;

@@ -14,6 +14,7 @@ static void init_timeouts(struct connection_set *set, const struct settings *set
     uv_loop_t *loop = set->h2o->loop;
     h2o_timeout_init(loop, &set->header_timeout, (uint64_t)settings->header_timeout_s * 1000);
     h2o_timeout_init(loop, &set->body_timeout, (uint64_t)settings->body_timeout_s * 1000);
+    h2o_timeout_init(loop, &set->stall_timeout, (uint64_t)settings->body_timeout_s * 1000 / 2);
     h2o_timeout_init(loop, &set->idle_timeout, (uint64_t)settings->client_idle_timeout_s * 1000);
     h2o_timeout_init(loop, &set->linger_timeout, LINGER_MS);
     h2o_timeout_init(loop, &set->drain_timeout, DRAIN_IDLE_MS);
@@ -46,6 +47,7 @@ static void dispose_timeouts(struct connection_set *set)
     uv_loop_t *loop = set->h2o->loop;
     h2o_timeout_dispose(loop, &set->header_timeout);
     h2o_timeout_dispose(loop, &set->body_timeout);
+    h2o_timeout_dispose(loop, &set->stall_timeout);
     h2o_timeout_dispose(loop, &set->idle_timeout);
     h2o_timeout_dispose(loop, &set->linger_timeout);
     h2o_timeout_dispose(loop, &set->drain_timeout);
