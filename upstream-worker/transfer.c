@@ -11,9 +11,10 @@
 enum {
     SPARE_MAX = 256,               /* handles kept for the next request: 6 KB each */
     FLAT_MAX_BYTES = 60 << 10,     /* libcurl sends head and body in one write below 64 KiB */
-    CROWD_COUNT = 128,             /* running transfers from which on memory counts more than reads */
-    RECEIVE_BYTES = 16 << 10,      /* per running transfer: a small answer in one read */
-    RECEIVE_CROWD_BYTES = 2 << 10, /* many streams are slow ones, whose events have hundreds of bytes */
+    RECEIVE_BYTES = 8 << 10,       /* per running transfer: a small answer in one read */
+    CROWD_COUNT = 80,              /* running transfers from which on memory counts more than reads: */
+    RECEIVE_CROWD_BYTES = 1 << 10, /* many streams are slow ones, whose events have hundreds of bytes */
+    RECEIVE_TLS_BYTES = 4 << 10,   /* the least where a connection's streams wait for one another's reads */
     SEND_FLAT_BYTES = 16 << 10,    /* libcurl's least; kept to the transfer's end over TLS */
     SEND_BYTES = 64 << 10,
     LINGER_MS = 1000,
@@ -191,6 +192,7 @@ static int transfer_set_up(struct transfer *transfer)
     CURLcode code = CURLE_OK;
     SET(CURLOPT_PRIVATE, transfer);
     SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L); /* else giving up while a name is looked up waits for the look-up */
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
@@ -228,11 +230,17 @@ static int transfer_set_scheme(struct transfer *transfer, bool is_https)
     return code == CURLE_OK ? 0 : ERR_NOMEM;
 }
 
+static long transfer_receive_bytes(const struct transfer *transfer)
+{
+    if (transfer->home->running_count < CROWD_COUNT)
+        return RECEIVE_BYTES;
+    return transfer->is_https ? RECEIVE_TLS_BYTES : RECEIVE_CROWD_BYTES;
+}
+
 static int transfer_set_call(struct transfer *transfer, const struct transfer_call *call)
 {
     CURLcode code = CURLE_OK;
     const char *fields = NULL;
-    bool is_crowd = transfer->home->running_count >= CROWD_COUNT;
     int error = transfer_set_scheme(transfer, span_starts_with(span_str(call->url), SPAN("https://")));
     if (error < 0)
         return error;
@@ -243,8 +251,7 @@ static int transfer_set_call(struct transfer *transfer, const struct transfer_ca
     }
     transfer->payload = call->payload;
     /* Refused for a handle that has kept its buffer (HTTP/2): then that one serves. */
-    curl_easy_setopt(transfer->easy, CURLOPT_BUFFERSIZE,
-                     is_crowd ? (long)RECEIVE_CROWD_BYTES : (long)RECEIVE_BYTES);
+    curl_easy_setopt(transfer->easy, CURLOPT_BUFFERSIZE, transfer_receive_bytes(transfer));
     SET(CURLOPT_UPLOAD_BUFFERSIZE, fields ? (long)SEND_FLAT_BYTES : (long)SEND_BYTES);
     SET(CURLOPT_URL, call->url);
     SET(CURLOPT_HTTPHEADER, call->headers->list);

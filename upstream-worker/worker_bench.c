@@ -43,7 +43,9 @@ static void on_frame(struct fake_world *of, const struct frame *frame, const voi
         peer_send(of->worker, MESSAGE_WINDOW, frame->request, &window);
     } else if (frame->type == MESSAGE_END || frame->type == MESSAGE_FAIL) {
         bench.ended++;
-        bench.failed += frame->type == MESSAGE_FAIL;
+        if (frame->type == MESSAGE_FAIL && bench.failed++ == 0)
+            fprintf(stderr, "first failure: %s\n",
+                    failure_code((enum failure)((const struct msg_fail *)message)->failure));
         begin(of);
     }
 }
