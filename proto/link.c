@@ -89,7 +89,7 @@ static void up_add(struct link *link, struct peer *peer)
 {
     if (link->up_count == link->up_capacity) {
         size_t capacity = link->up_capacity ? link->up_capacity * 2 : 8;
-        struct peer **up = realloc(link->up, capacity * sizeof *up);
+        struct peer **up = realloc(link->up, capacity * sizeof(struct peer *));
         if (!up)
             abort(); /* a few pointers: without them the link is of no use */
         link->up = up;

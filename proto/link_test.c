@@ -208,7 +208,7 @@ static void test_strangers_and_garbage_are_counted_and_survived(void **state)
 {
     struct world *world = *state;
     void *context;
-    char reply[64];
+    char reply[64] = {0};
     struct buffer train;
     world_connect(world);
     void *stranger = stranger_open(world, &context);

@@ -43,8 +43,9 @@ static const char *check_api_endpoint(const char *endpoint)
     bool https = span_starts_with(url, SPAN("https://"));
     if (!https && !span_starts_with(url, SPAN("http://")))
         return "CODEBUDDY_API_ENDPOINT must begin with https:// (or http:// on loopback)";
-    struct span rest = span_str(endpoint + (https ? strlen("https://") : strlen("http://")));
-    if (strpbrk(rest.data, "@?# "))
+    const char *behind = endpoint + (https ? strlen("https://") : strlen("http://"));
+    struct span rest = span_str(behind);
+    if (strpbrk(behind, "@?# "))
         return "CODEBUDDY_API_ENDPOINT must hold no user name, query or fragment";
     if (host_of(rest).length == 0)
         return "CODEBUDDY_API_ENDPOINT names no host";
