@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "credd/credential_file.h"
 #include "credd/json_wipe.h"
+#include "credd/jwt_claims.h"
 #include "proto/error.h"
 
 #include <jansson.h>
 #include <math.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -249,28 +249,6 @@ static int take_times(struct parser *parser, struct credential_file *file)
     return error;
 }
 
-/* Reads the payload of a JWT into the place of claims; a token of another kind has none. 0 or ERR_NOMEM. */
-static int read_claims(struct parser *parser, struct span token)
-{
-    const char *start = memchr(token.data, '.', token.length);
-    if (!start)
-        return 0;
-    start++;
-    size_t left = token.length - (size_t)(start - token.data);
-    const char *end = memchr(start, '.', left);
-    size_t encoded_length = end ? (size_t)(end - start) : left, length = 0;
-    unsigned char *text = malloc(encoded_length + 1);
-    if (!text)
-        return ERR_NOMEM;
-    json_wipe_ran_out();
-    if (sodium_base642bin(text, encoded_length, start, encoded_length, NULL, &length, NULL,
-                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0)
-        parser->places[CLAIMS] = json_loadb((const char *)text, length, 0, NULL);
-    sodium_memzero(text, encoded_length);
-    free(text);
-    return json_wipe_ran_out() ? ERR_NOMEM : 0;
-}
-
 static int take_fields(struct parser *parser, struct credential_file *file)
 {
     int error = take_token(parser, token_sources, &file->token);
@@ -278,7 +256,7 @@ static int take_fields(struct parser *parser, struct credential_file *file)
         error = complain(parser, "bearer_token", "is missing");
     if (error < 0)
         return error;
-    error = read_claims(parser, secret_span(&file->token));
+    error = jwt_claims_read(secret_span(&file->token), &parser->places[CLAIMS]);
     if (error == 0)
         error = take_token(parser, refresh_token_sources, &file->refresh_token);
     for (size_t i = 0; error == 0 && i < sizeof text_fields / sizeof text_fields[0]; i++)

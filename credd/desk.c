@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "credd/desk.h"
+#include "credd/calls.h"
+#include "credd/credential_calls.h"
+#include "credd/file_maker.h"
+#include "credd/state_store.h"
 #include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/log.h"
@@ -18,9 +22,14 @@ enum {
 
 struct desk {
     struct service *service;
-    const struct vault *vault;
+    const struct sites *sites;
+    struct vault *vault;
     struct reporter *reporter;
     struct broker *broker;
+    struct state_store *store;
+    struct file_maker *maker;
+    struct calls *calls;
+    struct credential_calls *credential_calls;
     struct link *link;
     struct turn_hook *hook;
     uv_timer_t *due;    /* broker_tick */
@@ -52,6 +61,12 @@ static void send_refuse(void *owner, void *worker, uint64_t request, const struc
 }
 
 static const struct broker_answers answers = {send_grant, send_refuse};
+
+static void send_reply(void *owner, void *peer, uint64_t request, const struct msg_reply *reply)
+{
+    (void)owner;
+    peer_send(peer, MESSAGE_REPLY, request, reply); /* lost with the gateway: its client's answer is 503 */
+}
 
 /* ---- time ---- */
 
@@ -99,18 +114,8 @@ static void on_down(void *owner, struct peer *peer, enum link_down why)
 {
     struct desk *desk = owner;
     broker_forget_worker(desk->broker, peer);
+    calls_forget_peer(desk->calls, peer);
     log_info(NULL, "peer_down", LOG_STR("peer", peer_name(peer)), LOG_INT("why", why));
-}
-
-static void answer_call(struct peer *peer, uint64_t request)
-{
-    struct buffer body = {0};
-    if (failure_append_json(&body, FAILURE_NOT_FOUND, SPAN("credd has no such method."), SPAN(""), SPAN(""),
-                            SPAN("")) == 0) {
-        struct msg_reply reply = {.status = failure_status(FAILURE_NOT_FOUND), .body = buffer_span(&body)};
-        peer_send(peer, MESSAGE_REPLY, request, &reply);
-    }
-    buffer_fini(&body);
 }
 
 static void unexpected(struct peer *peer, const struct frame *frame)
@@ -137,8 +142,8 @@ static bool take_from_worker(struct desk *desk, struct peer *peer, const struct 
 static void on_frame(void *owner, struct peer *peer, const struct frame *frame, const void *message)
 {
     struct desk *desk = owner;
-    if (frame->type == MESSAGE_CALL)
-        answer_call(peer, frame->request);
+    if (frame->type == MESSAGE_CALL && !peer_context(peer))
+        calls_take(desk->calls, peer, frame->request, message);
     else if (!peer_context(peer) || !take_from_worker(desk, peer, frame, message))
         unexpected(peer, frame);
 }
@@ -171,6 +176,7 @@ static bool on_turn_end(void *context)
         struct moment moment = now();
         broker_pump(desk->broker, &moment);
     }
+    state_store_tick(desk->store);
     if (desk->is_held)
         let_go(desk);
     return false;
@@ -241,6 +247,7 @@ static void report_states(struct desk *desk)
 static void on_report(uv_timer_t *timer)
 {
     struct desk *desk = timer->data;
+    state_store_tick(desk->store);
     report_states(desk);
     report_counters(desk);
     reporter_gauge(desk->reporter, "codebuddy2api_lease_waiters",
@@ -277,6 +284,35 @@ static void timer_close(uv_timer_t *timer)
         uv_close((uv_handle_t *)timer, on_timer_closed);
 }
 
+static void rescan(void *context)
+{
+    struct desk *desk = context;
+    if (vault_scan(desk->vault))
+        desk_take_vault(desk);
+}
+
+static int desk_acquire_files(struct desk *desk)
+{
+    const struct settings *settings = service_settings(desk->service);
+    uv_loop_t *loop = service_loop(desk->service);
+    struct moment moment = now();
+    desk->store =
+        state_store_open(loop, settings->data_dir, desk->vault, broker_rotation(desk->broker), &moment);
+    desk->maker = desk->store ? file_maker_new(loop, desk->vault) : NULL;
+    if (!desk->maker)
+        return ERR_IO;
+    const struct credential_calls_parts parts = {.sites = desk->sites,
+                                                 .vault = desk->vault,
+                                                 .broker = desk->broker,
+                                                 .store = desk->store,
+                                                 .maker = desk->maker,
+                                                 .settings = settings,
+                                                 .rescan = rescan,
+                                                 .owner = desk};
+    desk->credential_calls = credential_calls_new(desk->calls, &parts);
+    return desk->credential_calls ? 0 : ERR_NOMEM;
+}
+
 static int desk_acquire(struct desk *desk)
 {
     const struct settings *settings = service_settings(desk->service);
@@ -289,15 +325,21 @@ static int desk_acquire(struct desk *desk)
     desk->due = timer_new(desk);
     desk->report = timer_new(desk);
     desk->hook = service_at_turn_end(desk->service, on_turn_end, desk); /* before the link's: it sends */
-    if (!desk->broker || !desk->due || !desk->report || !desk->hook) {
+    desk->calls = calls_new(send_reply, desk);
+    if (!desk->broker || !desk->due || !desk->report || !desk->hook || !desk->calls) {
         log_error(NULL, "cannot_start", LOG_STR("problem", error_text(ERR_NOMEM)));
         return ERR_NOMEM;
     }
+    desk_take_vault(desk); /* before its states are put back */
+    int error = desk_acquire_files(desk);
+    if (error < 0)
+        return error;
     desk->link = link_bind(desk->service, settings->credd_bind, &handlers, desk);
     return desk->link ? 0 : ERR_IO;
 }
 
-struct desk *desk_open(struct service *service, const struct vault *vault, struct reporter *reporter)
+struct desk *desk_open(struct service *service, const struct sites *sites, struct vault *vault,
+                       struct reporter *reporter)
 {
     struct desk *desk = calloc(1, sizeof *desk);
     if (!desk) {
@@ -305,6 +347,7 @@ struct desk *desk_open(struct service *service, const struct vault *vault, struc
         return NULL;
     }
     desk->service = service;
+    desk->sites = sites;
     desk->vault = vault;
     desk->reporter = reporter;
     desk->due_ms = INT64_MAX;
@@ -312,7 +355,6 @@ struct desk *desk_open(struct service *service, const struct vault *vault, struc
         desk_close(&desk);
         return NULL;
     }
-    desk_take_vault(desk);
     reporter_watch_link(reporter, "credd", desk->link);
     uv_timer_start(desk->report, on_report, 0, REPORT_EVERY_MS);
     service_report_gauge(service, "leases", read_leases, desk);
@@ -330,6 +372,10 @@ void desk_close(struct desk **desk_pointer)
     service_remove_hook(desk->service, &desk->hook);
     timer_close(desk->due);
     timer_close(desk->report);
+    file_maker_free(&desk->maker); /* these two answer who waits for them */
+    state_store_close(&desk->store);
+    credential_calls_free(&desk->credential_calls);
+    calls_free(&desk->calls);
     broker_free(&desk->broker);
     free(desk);
     *desk_pointer = NULL;

@@ -132,16 +132,18 @@ int main(int argc, char **argv)
 {
     struct bench bench = {.goal = argument(argc, argv, 1, 500000), .in_flight = argument(argc, argv, 2, 256)};
     uint64_t credentials = argument(argc, argv, 3, 20);
-    char root[] = "/tmp/lease_bench.XXXXXX", creds[64], creds_variable[96], run_variable[96];
+    char root[] = "/tmp/lease_bench.XXXXXX", creds[64], creds_variable[96], run_variable[96],
+         data_variable[96];
     char password[] = "CODEBUDDY_PASSWORD=p", level[] = "CODEBUDDY_LOG_LEVEL=ERROR";
     char sites[] = "CODEBUDDY_SITES_DIR=" SITES_DIR, socket_path[64];
-    char *const environment[] = {password, level, sites, run_variable, creds_variable, NULL};
+    char *const environment[] = {password, level, sites, run_variable, creds_variable, data_variable, NULL};
     struct settings settings = {0};
     struct rusage usage;
     umask(077);
     if (!mkdtemp(root))
         return 1;
     snprintf(creds, sizeof creds, "%s/creds", root);
+    snprintf(data_variable, sizeof data_variable, "CODEBUDDY_DATA_DIR=%s/data", root);
     snprintf(creds_variable, sizeof creds_variable, "CODEBUDDY_CREDS_DIR=%s", creds);
     snprintf(run_variable, sizeof run_variable, "CODEBUDDY_RUN_DIR=%s", root);
     mkdir(creds, 0700);
@@ -158,6 +160,10 @@ int main(int argc, char **argv)
     put_credentials(creds, credentials, true);
     snprintf(socket_path, sizeof socket_path, "%s/credd.sock", root);
     unlink(socket_path);
+    snprintf(socket_path, sizeof socket_path, "%s/data/credentials_state.json", root);
+    unlink(socket_path);
+    snprintf(socket_path, sizeof socket_path, "%s/data", root);
+    rmdir(socket_path);
     rmdir(creds);
     rmdir(root);
     return bench.granted == bench.goal ? 0 : 1;

@@ -47,7 +47,7 @@ int main(void)
     reporter = reporter_new(service);
     if (!vault || !reporter)
         goto out;
-    desk = desk_open(service, vault, reporter);
+    desk = desk_open(service, sites, vault, reporter);
     watch = desk ? vault_watch_new(service_loop(service), vault, desk_take_vault, desk) : NULL;
     if (!watch)
         goto out;

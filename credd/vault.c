@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 enum {
-    DIGEST_BYTES = 16,
     RACY_MS = 2000, /* a file changed this shortly before it was read may change again unseen: same size, same
                        clock tick. Its next scan reads it once more (git calls this racily clean). */
 };
@@ -23,8 +22,6 @@ struct entry {
     struct credential credential; /* first: vault_at hands out its address */
     struct stat seen;
     bool is_racy;
-    unsigned char digest[DIGEST_BYTES];       /* of the content; all zero if it was not taken */
-    unsigned char token_digest[DIGEST_BYTES]; /* of the last token, kept while the file is broken */
 };
 
 struct vault {
@@ -131,15 +128,15 @@ static void warn_open_mode(const struct entry *entry, const struct stat *status)
  * broken for a moment, keep the state that the token has earned (cooling, needs_login, …). */
 static void note_token(struct vault *vault, struct entry *entry)
 {
-    unsigned char digest[DIGEST_BYTES];
+    unsigned char digest[DURABLE_DIGEST_BYTES];
     struct credential *credential = &entry->credential;
     const char *site = site_name(credential->site);
     crypto_generichash(digest, sizeof digest, (const unsigned char *)credential->file.token.data,
                        credential->file.token.length, (const unsigned char *)site,
                        strnlen(site, crypto_generichash_KEYBYTES_MAX));
-    if (credential->token_generation == 0 || memcmp(digest, entry->token_digest, sizeof digest) != 0)
+    if (credential->token_generation == 0 || memcmp(digest, credential->token_digest, sizeof digest) != 0)
         credential->token_generation = ++vault->generations;
-    memcpy(entry->token_digest, digest, sizeof digest);
+    memcpy(credential->token_digest, digest, sizeof digest);
 }
 
 /* Puts what `text` says into the credential, or the problem with it. 0 or ERR_NOMEM (the problem, too). */
@@ -169,7 +166,7 @@ static int take_content(struct vault *vault, struct entry *entry, struct span te
 static void note_seen(struct entry *entry, const struct stat *status, const unsigned char *digest)
 {
     int64_t modified_wall_ms = status->st_mtim.tv_sec * 1000 + status->st_mtim.tv_nsec / 1000000;
-    memcpy(entry->digest, digest, DIGEST_BYTES);
+    memcpy(entry->credential.file_digest, digest, DURABLE_DIGEST_BYTES);
     entry->seen = *status;
     entry->is_racy = clock_wall_ms() - modified_wall_ms < RACY_MS;
 }
@@ -179,7 +176,7 @@ static bool entry_load(struct vault *vault, int directory_fd, struct entry *entr
 {
     struct stat status = {0};
     struct buffer text = {0};
-    unsigned char digest[DIGEST_BYTES] = {0};
+    unsigned char digest[DURABLE_DIGEST_BYTES] = {0};
     const char *problem = NULL;
     bool changed = false;
     int fd = open_regular(directory_fd, entry->credential.filename, &status, &problem);
@@ -193,14 +190,14 @@ static bool entry_load(struct vault *vault, int directory_fd, struct entry *entr
         credential_clear(&entry->credential);
         set_problem(&entry->credential, problem);
     } else {
-        crypto_generichash(digest, sizeof digest, (const unsigned char *)text.data, text.length, NULL, 0);
-        changed = memcmp(digest, entry->digest, sizeof digest) != 0;
+        durable_digest(buffer_span(&text), digest);
+        changed = memcmp(digest, entry->credential.file_digest, sizeof digest) != 0;
         error = changed ? take_content(vault, entry, buffer_span(&text)) : 0;
     }
     if (error == 0 || error == ERR_TOO_LARGE)
         note_seen(entry, &status, digest);
     else /* no answer to rely on: read it again at the next scan */
-        note_seen(entry, &(struct stat){0}, (const unsigned char[DIGEST_BYTES]){0});
+        note_seen(entry, &(struct stat){0}, (const unsigned char[DURABLE_DIGEST_BYTES]){0});
     buffer_fini_secret(&text);
     return changed;
 }
@@ -403,4 +400,12 @@ size_t vault_count(const struct vault *vault)
 const struct credential *vault_at(const struct vault *vault, size_t i)
 {
     return &vault->entries[i]->credential;
+}
+
+const struct credential *vault_find(const struct vault *vault, uint32_t number)
+{
+    for (size_t i = 0; i < vault->count; i++)
+        if (vault->entries[i]->credential.number == number)
+            return &vault->entries[i]->credential;
+    return NULL;
 }

@@ -12,6 +12,7 @@
 #define CREDD_VAULT_H
 
 #include "credd/credential_file.h"
+#include "credd/durable_file.h"
 #include "credd/site.h"
 
 #include <sys/types.h>
@@ -33,6 +34,11 @@ struct credential {
     const struct site *site;
     struct buffer headers;     /* GRANT's header lines */
     uint64_t token_generation; /* changes when the token does; never 0 */
+    /* Of token and site; kept while the file is broken. What tells, after a restart, whether it is still the
+     * token that earned a state. */
+    unsigned char token_digest[DURABLE_DIGEST_BYTES];
+    /* Of the file as read; what a writer gives DURABLE_UPDATE. All zero if it was not taken. */
+    unsigned char file_digest[DURABLE_DIGEST_BYTES];
 };
 
 /* Creates the directory (0700) if it is missing, and scans it. Borrows `sites`. Returns owned, NULL on
@@ -51,6 +57,9 @@ void vault_identity(const struct vault *vault, dev_t *device, ino_t *inode);
 size_t vault_count(const struct vault *vault);
 /* The i-th by file name (byte order), i below vault_count. */
 const struct credential *vault_at(const struct vault *vault, size_t i);
+
+/* By number; NULL if there is none. */
+const struct credential *vault_find(const struct vault *vault, uint32_t number);
 
 /* The id of a file name. Pure. */
 void credential_id_of(const char *filename, char id[CREDENTIAL_ID_BYTES], uint32_t *number);
