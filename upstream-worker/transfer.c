@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "upstream-worker/transfer.h"
+#include "proto/curl_loop.h"
 #include "proto/error.h"
-#include "upstream-worker/curl_loop.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "upstream-worker/curl_loop.h"
+#include "proto/curl_loop.h"
 #include "proto/error.h"
 #include "proto/log.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

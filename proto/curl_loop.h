@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* curl_loop - libcurl's multi interface on the process's libuv loop: its sockets, its one timer, its
- * connection cache. Internal to transfer.
+ * connection cache. For those that talk to an upstream (library proto_http).
  *
  * Callbacks of libcurl only note what happened; whoever is to act on it is told by `settle`, once per batch
  * and outside libcurl, where starting, pausing and cancelling are allowed.
@@ -9,8 +9,8 @@
  * itself off it and on again for each): that saves two epoll_ctl per request. It leaves the loop when libcurl
  * closes it, which it tells us of only for connections that came about; the others leave when libcurl takes
  * itself off. */
-#ifndef UPSTREAM_WORKER_CURL_LOOP_H
-#define UPSTREAM_WORKER_CURL_LOOP_H
+#ifndef PROTO_CURL_LOOP_H
+#define PROTO_CURL_LOOP_H
 
 #include <curl/curl.h>
 #include <stdbool.h>
