@@ -15,6 +15,7 @@
 struct lease {
     uint64_t number;
     uint64_t generation; /* of the token that was lent */
+    void *ticket;        /* of who asked; NULL: none, or learned from RENEW */
     int64_t expires_ms;
     bool is_lost; /* could not be put into the table */
     struct lease *prev, *next;
@@ -82,13 +83,33 @@ static struct lease *lease_add(struct broker *broker, uint64_t number, uint64_t 
     return lease;
 }
 
+static void ticket_end(const struct broker *broker, void *ticket)
+{
+    if (ticket)
+        broker->answers->ended(broker->owner, ticket);
+}
+
 static void lease_end(struct broker *broker, struct lease *lease)
 {
     rotation_end(broker->rotation, credential_number(lease->number));
     /* The analyzer does not know that what is in a table has the table. NOLINTNEXTLINE(clang-analyzer-*) */
     HASH_DEL(broker->table, lease);
     DL_DELETE(broker->soonest, lease);
+    ticket_end(broker, lease->ticket);
     free(lease);
+}
+
+/* Drops those who wait for `worker`; NULL: all. */
+static void forget_waiters(struct broker *broker, const void *worker)
+{
+    struct waiter *next, *waiter = waiters_first(&broker->waiters);
+    for (; waiter; waiter = next) {
+        next = waiters_next(waiter);
+        if (worker && waiter->worker != worker)
+            continue;
+        ticket_end(broker, waiter->ticket);
+        waiters_remove(&broker->waiters, waiter);
+    }
 }
 
 void broker_free(struct broker **broker)
@@ -97,7 +118,7 @@ void broker_free(struct broker **broker)
         return;
     while ((*broker)->soonest)
         lease_end(*broker, (*broker)->soonest);
-    waiters_fini(&(*broker)->waiters);
+    forget_waiters(*broker, NULL);
     rotation_free(&(*broker)->rotation);
     free(*broker);
     *broker = NULL;
@@ -166,6 +187,7 @@ static void refuse(struct broker *broker, const struct waiter *asker, enum failu
         .failure = (uint16_t)failure, .retry_after_s = retry_after_s, .message = span_str(message)};
     broker->counters.refused[failure]++;
     broker->answers->refuse(broker->owner, asker->worker, asker->request, &refuse);
+    ticket_end(broker, asker->ticket);
 }
 
 static void refuse_overloaded(struct broker *broker, const struct waiter *asker)
@@ -207,6 +229,7 @@ static void grant(struct broker *broker, const struct waiter *asker, const struc
         refuse_overloaded(broker, asker);
         return;
     }
+    lease->ticket = asker->ticket;
     struct msg_grant grant = {.lease = lease->number,
                               .ttl_ms = LEASE_TTL_MS,
                               .credential_id = span_of(credential->id, CREDENTIAL_ID_BYTES - 1),
@@ -261,12 +284,13 @@ static int64_t deadline_of(const struct msg_lease *lease, int64_t now_ms)
 }
 
 void broker_lease(struct broker *broker, void *worker, uint64_t request, const struct msg_lease *lease,
-                  const struct moment *moment)
+                  void *ticket, const struct moment *moment)
 {
     uint64_t excluded[WAITER_MAX_EXCLUDED];
     struct waiter asker = {
         .worker = worker,
         .request = request,
+        .ticket = ticket,
         .deadline_ms = deadline_of(lease, moment->now_ms),
         .wish = {.model = lease->model,
                  .conversation = lease->conversation_id,
@@ -358,7 +382,7 @@ void broker_release(struct broker *broker, const struct msg_release *release, co
 
 void broker_forget_worker(struct broker *broker, const void *worker)
 {
-    waiters_forget(&broker->waiters, worker);
+    forget_waiters(broker, worker);
 }
 
 /* Models for which a waiter that had tried nothing found all busy: no other waiter for them can do better. */

@@ -25,10 +25,12 @@ enum {
     BROKER_WAIT_TICK_MS = 100, /* while any wait: cooling times that end are noticed this soon */
 };
 
-/* How answers leave. `worker` is what broker_lease was given. */
+/* How answers leave. `worker` and `ticket` are what broker_lease was given. */
 struct broker_answers {
     int (*grant)(void *owner, void *worker, uint64_t request, const struct msg_grant *grant);
     void (*refuse)(void *owner, void *worker, uint64_t request, const struct msg_refuse *refuse);
+    /* What broker_lease began is over: refused, forgotten, or its lease has ended. Not for a NULL ticket. */
+    void (*ended)(void *owner, void *ticket);
 };
 
 struct broker;
@@ -40,9 +42,9 @@ void broker_free(struct broker **broker); /* answers nobody */
  * withdrawn, and true is returned: call it again soon. */
 bool broker_sync(struct broker *broker, const struct moment *moment);
 
-/* Each may answer others too, that waited. */
+/* Each may answer others too, that waited. `ticket` (may be NULL) comes back with answers->ended, once. */
 void broker_lease(struct broker *broker, void *worker, uint64_t request, const struct msg_lease *lease,
-                  const struct moment *moment);
+                  void *ticket, const struct moment *moment);
 /* 0 or ERR_INVALID (nothing was renewed). */
 int broker_renew(struct broker *broker, const struct msg_renew *renew, const struct moment *moment);
 void broker_release(struct broker *broker, const struct msg_release *release, const struct moment *moment);

@@ -30,6 +30,7 @@ struct world {
     struct vault *vault;
     struct broker *broker;
     struct moment moment;
+    long tickets; /* that broker_lease was given and that have not ended */
     struct rotation_rules rules;
     struct answer answers[64];
     size_t answer_count;
@@ -67,7 +68,15 @@ static void take_refuse(void *owner, void *worker, uint64_t request, const struc
     copy_text(answer->message, sizeof answer->message, refuse->message);
 }
 
-static const struct broker_answers answers = {take_grant, take_refuse};
+/* A ticket is the number of those that are out. */
+static void take_end(void *owner, void *ticket)
+{
+    struct world *world = owner;
+    assert_ptr_equal(ticket, &world->tickets);
+    assert_true(world->tickets-- > 0);
+}
+
+static const struct broker_answers answers = {take_grant, take_refuse, take_end};
 
 static const char *path_of(const struct world *world, const char *name)
 {
@@ -118,6 +127,7 @@ static int world_close(void **state)
 {
     struct world *world = *state;
     broker_free(&world->broker);
+    assert_int_equal(world->tickets, 0);
     vault_close(&world->vault);
     sites_free(&world->sites);
     unlink(path_of(world, "a.json"));
@@ -134,7 +144,8 @@ static int worker_1, worker_2; /* their addresses are the workers */
 static void lease(struct world *world, void *worker, uint64_t request, const char *model, uint32_t wait_ms)
 {
     const struct msg_lease message = {.model = span_str(model), .wait_ms = wait_ms};
-    broker_lease(world->broker, worker, request, &message, &world->moment);
+    world->tickets++;
+    broker_lease(world->broker, worker, request, &message, &world->tickets, &world->moment);
 }
 
 static void release(struct world *world, uint64_t number, enum outcome outcome, uint32_t retry_after_s)
@@ -240,6 +251,7 @@ static void test_restarted_broker_learns_from_renew(void **state)
     }
     numbers[3] = 0x1234567800000001; /* of a credential that is not there */
     broker_free(&world->broker);
+    assert_int_equal(world->tickets, 0);
     start_broker(world);
     assert_int_equal(in_flight(world, 0), 0);
     assert_int_equal(renew(world, numbers, 4), 0);
@@ -319,12 +331,14 @@ static void test_excluded_credentials(void **state)
     snprintf(list, sizeof list, "%s", vault_at(world->vault, 0)->id);
     message.exclude = span_str(list);
     for (int i = 0; i < 2; i++) {
-        broker_lease(world->broker, &worker_1, 1, &message, &world->moment);
+        world->tickets++;
+        broker_lease(world->broker, &worker_1, 1, &message, &world->tickets, &world->moment);
         assert_string_equal(next_answer(world, &seen)->token, "t-b");
     }
     snprintf(list, sizeof list, "junk,%s,%s,", vault_at(world->vault, 0)->id, vault_at(world->vault, 1)->id);
     message.exclude = span_str(list);
-    broker_lease(world->broker, &worker_1, 1, &message, &world->moment);
+    world->tickets++;
+    broker_lease(world->broker, &worker_1, 1, &message, &world->tickets, &world->moment);
     assert_int_equal(next_answer(world, &seen)->failure, FAILURE_NO_CREDENTIAL);
 }
 
@@ -459,14 +473,17 @@ static void test_one_is_wanted(void **state)
     uint32_t number;
     credential_id_of("b.json", wanted, &number);
     struct msg_lease message = {.model = SPAN("m"), .credential_id = span_str(wanted), .wait_ms = 0};
-    for (uint64_t request = 1; request <= 3; request++)
-        broker_lease(world->broker, &worker_1, request, &message, &world->moment);
+    for (uint64_t request = 1; request <= 3; request++) {
+        world->tickets++;
+        broker_lease(world->broker, &worker_1, request, &message, &world->tickets, &world->moment);
+    }
     assert_string_equal(world->answers[0].credential, wanted);
     assert_string_equal(world->answers[1].credential, wanted);
     assert_int_equal(world->answers[2].failure,
                      FAILURE_OVERLOADED); /* its limit is 2, though a.json is free */
     message.wait_ms = 5000;
-    broker_lease(world->broker, &worker_1, 4, &message, &world->moment);
+    world->tickets++;
+    broker_lease(world->broker, &worker_1, 4, &message, &world->tickets, &world->moment);
     assert_int_equal(world->answer_count, 3); /* it waits, and holds up nobody */
     lease(world, &worker_2, 5, "m", 5000);
     broker_pump(world->broker, &world->moment);
@@ -477,10 +494,12 @@ static void test_one_is_wanted(void **state)
     assert_int_equal(world->answers[4].request, 4);
     assert_string_equal(world->answers[4].credential, wanted);
     message.credential_id = SPAN("0123456789abcdef");
-    broker_lease(world->broker, &worker_1, 6, &message, &world->moment);
+    world->tickets++;
+    broker_lease(world->broker, &worker_1, 6, &message, &world->tickets, &world->moment);
     assert_int_equal(world->answers[5].failure, FAILURE_NO_CREDENTIAL);
     message.credential_id = SPAN("not an id");
-    broker_lease(world->broker, &worker_1, 7, &message, &world->moment);
+    world->tickets++;
+    broker_lease(world->broker, &worker_1, 7, &message, &world->tickets, &world->moment);
     assert_int_equal(world->answers[6].failure, FAILURE_NO_CREDENTIAL);
 }
 

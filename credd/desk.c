@@ -4,6 +4,7 @@
 #include "credd/credential_calls.h"
 #include "credd/file_maker.h"
 #include "credd/state_store.h"
+#include "credd/followers.h"
 #include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/log.h"
@@ -13,6 +14,7 @@
 
 enum {
     REPORT_EVERY_MS = 1000,
+    SAVE_USES_EVERY = 60, /* reports */
     SYNC_AGAIN_MS = 100,
     LINGER_MS = 5000, /* see desk.h; a worker waits as long for an answer */
     MICRO = 1000000,
@@ -24,6 +26,8 @@ struct desk {
     struct service *service;
     const struct sites *sites;
     struct vault *vault;
+    struct office *office;
+    const struct settings *settings; /* live */
     struct reporter *reporter;
     struct broker *broker;
     struct state_store *store;
@@ -38,7 +42,9 @@ struct desk {
     bool must_sync;     /* the last sync ran out of memory */
     bool is_held;       /* a drain waits for us … */
     int64_t let_go_ms;  /* … until then at most */
+    unsigned reports;   /* so far */
     struct broker_counters reported;
+    uint64_t key_refusals[FAILURE_COUNT], key_refusals_reported[FAILURE_COUNT];
 };
 
 static struct moment now(void)
@@ -60,7 +66,13 @@ static void send_refuse(void *owner, void *worker, uint64_t request, const struc
     peer_send(worker, MESSAGE_REFUSE, request, refuse); /* lost with the worker: then nobody asks any more */
 }
 
-static const struct broker_answers answers = {send_grant, send_refuse};
+static void end_key_use(void *owner, void *ticket)
+{
+    struct desk *desk = owner;
+    keys_end(office_keys(desk->office), ticket);
+}
+
+static const struct broker_answers answers = {send_grant, send_refuse, end_key_use};
 
 static void send_reply(void *owner, void *peer, uint64_t request, const struct msg_reply *reply)
 {
@@ -102,11 +114,10 @@ static void on_due(uv_timer_t *timer)
 
 /* ---- messages ---- */
 
-/* A peer's context is the desk for those that may lease, NULL for all others. */
 static void on_up(void *owner, struct peer *peer, const struct msg_hello *hello)
 {
-    bool is_worker = span_equals(hello->role, SPAN("upstream-worker"));
-    peer_set_context(peer, is_worker ? owner : NULL);
+    (void)owner;
+    followers_meet(peer, hello);
     log_info(NULL, "peer_up", LOG_STR("peer", peer_name(peer)));
 }
 
@@ -124,13 +135,32 @@ static void unexpected(struct peer *peer, const struct frame *frame)
                 LOG_STR("type", message_name((unsigned)frame->type)));
 }
 
+/* Leases as far as the request's API key allows. */
+static void take_lease(struct desk *desk, struct peer *peer, uint64_t request, const struct msg_lease *lease,
+                       const struct moment *moment)
+{
+    struct key *key;
+    const char *message;
+    struct msg_refuse refuse = {0};
+    enum failure failure =
+        keys_begin(office_keys(desk->office), lease, moment, &key, &message, &refuse.retry_after_s);
+    if (failure == FAILURE_NONE) {
+        broker_lease(desk->broker, peer, request, lease, key, moment);
+        return;
+    }
+    refuse.failure = (uint16_t)failure;
+    refuse.message = span_str(message);
+    desk->key_refusals[failure]++;
+    send_refuse(desk, peer, request, &refuse);
+}
+
 /* What workers say. Returns false if it is none of it. */
 static bool take_from_worker(struct desk *desk, struct peer *peer, const struct frame *frame,
                              const void *message)
 {
     struct moment moment = now();
     if (frame->type == MESSAGE_LEASE)
-        broker_lease(desk->broker, peer, frame->request, message, &moment);
+        take_lease(desk, peer, frame->request, message, &moment);
     else if (frame->type == MESSAGE_RELEASE)
         broker_release(desk->broker, message, &moment);
     else if (frame->type != MESSAGE_RENEW || broker_renew(desk->broker, message, &moment) < 0)
@@ -142,20 +172,43 @@ static bool take_from_worker(struct desk *desk, struct peer *peer, const struct 
 static void on_frame(void *owner, struct peer *peer, const struct frame *frame, const void *message)
 {
     struct desk *desk = owner;
-    if (frame->type == MESSAGE_CALL && !peer_context(peer))
+    bool is_expected = true;
+    if (frame->type == MESSAGE_CALL && !followers_may_lease(peer))
         calls_take(desk->calls, peer, frame->request, message);
-    else if (!peer_context(peer) || !take_from_worker(desk, peer, frame, message))
+    else if (frame->type == MESSAGE_FOLLOW)
+        is_expected = followers_add(desk->office, peer, message);
+    else
+        is_expected = followers_may_lease(peer) && take_from_worker(desk, peer, frame, message);
+    if (!is_expected)
         unexpected(peer, frame);
 }
 
 static const struct link_handlers handlers = {on_up, on_down, on_frame};
+
+/* ---- changes of settings and keys ---- */
+
+static struct rotation_rules rules_of(const struct settings *settings)
+{
+    return (struct rotation_rules){.rotation_count = settings->rotation_count,
+                                   .max_in_flight = settings->credential_max_in_flight,
+                                   .exhausted_ms = settings->credential_exhausted_s * 1000};
+}
+
+/* Before the next request: here now, at the others as fast as a message goes. */
+static void on_office_changed(void *context)
+{
+    struct desk *desk = context;
+    const struct rotation_rules rules = rules_of(desk->settings);
+    rotation_set_rules(broker_rotation(desk->broker), &rules); /* on_turn_end serves those who wait */
+    followers_tell(desk->office, desk->link);
+}
 
 /* ---- end of turn, drain ---- */
 
 static bool worker_is_connected(const struct desk *desk)
 {
     for (size_t i = 0; i < link_peer_count(desk->link); i++)
-        if (peer_context(link_peer(desk->link, i)))
+        if (followers_may_lease(link_peer(desk->link, i)))
             return true;
     return false;
 }
@@ -207,6 +260,11 @@ static void report_counters(struct desk *desk)
         FAILURE_LIST(F)
 #undef F
     };
+    static const char *const key_names[FAILURE_COUNT] = {
+#define F(name, status, type, code, message) [name] = "codebuddy2api_key_refusals_total{code=\"" code "\"}",
+        FAILURE_LIST(F)
+#undef F
+    };
     static const char *const outcome_names[OUTCOME_COUNT] = {
 #define O(name, value, word) [name] = "codebuddy2api_lease_outcomes_total{outcome=\"" word "\"}",
         OUTCOME_LIST(O)
@@ -221,6 +279,8 @@ static void report_counters(struct desk *desk)
                  &reported->released_unlent);
     for (size_t i = 1; i < FAILURE_COUNT; i++)
         report_count(desk, refused_names[i], counters->refused[i], &reported->refused[i]);
+    for (size_t i = 1; i < FAILURE_COUNT; i++)
+        report_count(desk, key_names[i], desk->key_refusals[i], &desk->key_refusals_reported[i]);
     for (size_t i = 0; i < OUTCOME_COUNT; i++)
         report_count(desk, outcome_names[i], counters->released[i], &reported->released[i]);
 }
@@ -248,6 +308,8 @@ static void on_report(uv_timer_t *timer)
 {
     struct desk *desk = timer->data;
     state_store_tick(desk->store);
+    if (++desk->reports % SAVE_USES_EVERY == 0)
+        keys_save_uses(office_keys(desk->office));
     report_states(desk);
     report_counters(desk);
     reporter_gauge(desk->reporter, "codebuddy2api_lease_waiters",
@@ -293,11 +355,10 @@ static void rescan(void *context)
 
 static int desk_acquire_files(struct desk *desk)
 {
-    const struct settings *settings = service_settings(desk->service);
     uv_loop_t *loop = service_loop(desk->service);
     struct moment moment = now();
     desk->store =
-        state_store_open(loop, settings->data_dir, desk->vault, broker_rotation(desk->broker), &moment);
+        state_store_open(loop, desk->settings->data_dir, desk->vault, broker_rotation(desk->broker), &moment);
     desk->maker = desk->store ? file_maker_new(loop, desk->vault) : NULL;
     if (!desk->maker)
         return ERR_IO;
@@ -306,7 +367,7 @@ static int desk_acquire_files(struct desk *desk)
                                                  .broker = desk->broker,
                                                  .store = desk->store,
                                                  .maker = desk->maker,
-                                                 .settings = settings,
+                                                 .settings = desk->settings,
                                                  .rescan = rescan,
                                                  .owner = desk};
     desk->credential_calls = credential_calls_new(desk->calls, &parts);
@@ -315,10 +376,7 @@ static int desk_acquire_files(struct desk *desk)
 
 static int desk_acquire(struct desk *desk)
 {
-    const struct settings *settings = service_settings(desk->service);
-    const struct rotation_rules rules = {.rotation_count = settings->rotation_count,
-                                         .max_in_flight = settings->credential_max_in_flight,
-                                         .exhausted_ms = settings->credential_exhausted_s * 1000};
+    const struct rotation_rules rules = rules_of(desk->settings);
     unsigned char seed[20];
     randombytes_buf(seed, sizeof seed);
     desk->broker = broker_new(desk->vault, &rules, &answers, desk, seed);
@@ -326,7 +384,8 @@ static int desk_acquire(struct desk *desk)
     desk->report = timer_new(desk);
     desk->hook = service_at_turn_end(desk->service, on_turn_end, desk); /* before the link's: it sends */
     desk->calls = calls_new(send_reply, desk);
-    if (!desk->broker || !desk->due || !desk->report || !desk->hook || !desk->calls) {
+    if (!desk->broker || !desk->due || !desk->report || !desk->hook || !desk->calls ||
+        office_serve(desk->office, desk->calls, on_office_changed, desk) < 0) {
         log_error(NULL, "cannot_start", LOG_STR("problem", error_text(ERR_NOMEM)));
         return ERR_NOMEM;
     }
@@ -334,12 +393,11 @@ static int desk_acquire(struct desk *desk)
     int error = desk_acquire_files(desk);
     if (error < 0)
         return error;
-    desk->link = link_bind(desk->service, settings->credd_bind, &handlers, desk);
+    desk->link = link_bind(desk->service, desk->settings->credd_bind, &handlers, desk);
     return desk->link ? 0 : ERR_IO;
 }
 
-struct desk *desk_open(struct service *service, const struct sites *sites, struct vault *vault,
-                       struct reporter *reporter)
+struct desk *desk_open(struct service *service, const struct desk_parts *parts)
 {
     struct desk *desk = calloc(1, sizeof *desk);
     if (!desk) {
@@ -347,15 +405,17 @@ struct desk *desk_open(struct service *service, const struct sites *sites, struc
         return NULL;
     }
     desk->service = service;
-    desk->sites = sites;
-    desk->vault = vault;
-    desk->reporter = reporter;
+    desk->sites = parts->sites;
+    desk->vault = parts->vault;
+    desk->office = parts->office;
+    desk->settings = parts->settings;
+    desk->reporter = parts->reporter;
     desk->due_ms = INT64_MAX;
     if (desk_acquire(desk) < 0) {
         desk_close(&desk);
         return NULL;
     }
-    reporter_watch_link(reporter, "credd", desk->link);
+    reporter_watch_link(desk->reporter, "credd", desk->link);
     uv_timer_start(desk->report, on_report, 0, REPORT_EVERY_MS);
     service_report_gauge(service, "leases", read_leases, desk);
     service_on_drain(service, on_drain, desk);

@@ -53,6 +53,7 @@ struct simulation {
     struct vault *vault;
     struct broker *broker;
     struct moment moment;
+    long tickets; /* that broker_lease was given and that have not ended */
     uint64_t random, next_request, tokens;
     struct model_credential credentials[CREDENTIALS];
     int64_t not_served_until_ms[MODELS];
@@ -202,7 +203,15 @@ static void on_refuse(void *owner, void *worker, uint64_t request, const struct 
     sim->refused++;
 }
 
-static const struct broker_answers answers = {on_grant, on_refuse};
+/* A ticket is the number of those that are out. */
+static void on_ended(void *owner, void *ticket)
+{
+    struct simulation *sim = owner;
+    assert_ptr_equal(ticket, &sim->tickets);
+    assert_true(sim->tickets-- > 0);
+}
+
+static const struct broker_answers answers = {on_grant, on_refuse, on_ended};
 
 /* ---- steps ---- */
 
@@ -222,7 +231,8 @@ static void step_lease(struct simulation *sim)
                               .wait_ms = roll(sim, 2) * 5000};
     sim->waiting[sim->waiting_count++] = (struct waiting){request, worker, model, conversation};
     size_t open_before = sim->waiting_count;
-    broker_lease(sim->broker, &workers[worker], request, &lease, &sim->moment);
+    sim->tickets++;
+    broker_lease(sim->broker, &workers[worker], request, &lease, &sim->tickets, &sim->moment);
     if (sim->waiting_count == open_before)
         sim->waited++;
 }
@@ -360,6 +370,7 @@ static void start_broker(struct simulation *sim)
 static void step_restart(struct simulation *sim)
 {
     broker_free(&sim->broker);
+    assert_int_equal(sim->tickets, 0);
     sim->waiting_count = 0; /* workers ask again; here they are new questions */
     sim->current = sim->served = 0;
     for (int i = 0; i < CONVERSATIONS; i++)
@@ -447,6 +458,7 @@ static int simulation_close(void **state)
     struct simulation *sim = *state;
     char path[96];
     broker_free(&sim->broker);
+    assert_int_equal(sim->tickets, 0);
     vault_close(&sim->vault);
     sites_free(&sim->sites);
     for (int c = 0; c < CREDENTIALS; c++) {

@@ -22,12 +22,14 @@ int main(void)
 {
     struct settings settings = {0};
     struct service *service = NULL;
+    struct live *live = NULL;
+    struct office *office = NULL;
     struct sites *sites = NULL;
     struct vault *vault = NULL;
     struct reporter *reporter = NULL;
     struct desk *desk = NULL;
     struct vault_watch *watch = NULL;
-    int exit_code = EXIT_CONFIG; /* the supervisor does not restart this one */
+    int error = ERR_NOMEM, exit_code = EXIT_CONFIG; /* the supervisor does not restart this one */
 
     forbid_dumps();
     json_wipe_install();
@@ -43,11 +45,22 @@ int main(void)
         exit_code = EXIT_CONFIG; /* … but not with profiles like these */
         goto out;
     }
+    live = live_new(&settings);
+    office = live ? office_open(settings.data_dir, live, &error) : NULL;
+    if (!office) {
+        exit_code = error == ERR_CONFIG ? EXIT_CONFIG : EXIT_SYSTEM;
+        goto out;
+    }
     vault = vault_open(settings.creds_dir, sites);
     reporter = reporter_new(service);
     if (!vault || !reporter)
         goto out;
-    desk = desk_open(service, sites, vault, reporter);
+    const struct desk_parts parts = {.sites = sites,
+                                     .vault = vault,
+                                     .office = office,
+                                     .settings = live_settings(live),
+                                     .reporter = reporter};
+    desk = desk_open(service, &parts);
     watch = desk ? vault_watch_new(service_loop(service), vault, desk_take_vault, desk) : NULL;
     if (!watch)
         goto out;
@@ -59,6 +72,8 @@ out:
     desk_close(&desk);
     reporter_free(&reporter);
     vault_close(&vault); /* wipes secrets */
+    office_close(&office);
+    live_free(&live);
     sites_free(&sites);
     service_free(&service);
     settings_fini(&settings);

@@ -44,21 +44,6 @@ void waiters_remove(struct waiters *waiters, struct waiter *waiter)
     free(waiter);
 }
 
-void waiters_forget(struct waiters *waiters, const void *worker)
-{
-    struct waiter *waiter, *next;
-    DL_FOREACH_SAFE (waiters->list, waiter, next) {
-        if (waiter->worker == worker)
-            waiters_remove(waiters, waiter);
-    }
-}
-
-void waiters_fini(struct waiters *waiters)
-{
-    while (waiters->list)
-        waiters_remove(waiters, waiters->list);
-}
-
 uint64_t credential_id_value(struct span id)
 {
     uint64_t value = 0;

@@ -11,6 +11,7 @@ enum { WAITER_MAX_EXCLUDED = 128 }; /* LEASE's exclude list holds 120 ids at mos
 struct waiter {
     void *worker;
     uint64_t request;
+    void *ticket; /* broker_lease's */
     int64_t deadline_ms;
     struct rotation_wish wish; /* in the queue: points into the waiter's own memory */
     struct waiter *prev, *next;
@@ -24,8 +25,6 @@ struct waiters {
 /* Appends a copy. 0 or ERR_NOMEM. */
 int waiters_append(struct waiters *waiters, const struct waiter *waiter);
 void waiters_remove(struct waiters *waiters, struct waiter *waiter); /* frees it */
-void waiters_forget(struct waiters *waiters, const void *worker);    /* all of that worker */
-void waiters_fini(struct waiters *waiters);
 static inline size_t waiters_count(const struct waiters *waiters)
 {
     return waiters->count;

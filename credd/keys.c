@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT */
+#include "credd/keys.h"
+#include "credd/durable_file.h"
+#include "proto/error.h"
+#include "proto/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+
+#define HASH_NONFATAL_OOM        1
+#define uthash_nonfatal_oom(key) ((key)->is_lost = true)
+#include <uthash.h>
+
+#define KEYS_FILE "keys.json"
+
+enum {
+    WINDOW_S = 60,
+    HASH_HEX_BYTES = 2 * crypto_hash_sha256_BYTES + 1,
+    SECRET_BYTES = 32,
+    NUMBER_BYTES = 8
+};
+
+struct key {
+    char id[KEY_ID_BYTES];
+    char sha256[HASH_HEX_BYTES];
+    struct key_rules rules;
+    int64_t created_at_s, last_used_at_s;
+    uint64_t in_flight;
+    struct {
+        int64_t second; /* monotonic */
+        int64_t count;
+    } begun[WINDOW_S]; /* by second modulo 60 */
+    bool is_lost;      /* could not be put into the table */
+    bool is_revoked;   /* out of the table; freed when its last request ends */
+    UT_hash_handle hh;
+};
+
+struct keys {
+    const char *directory;
+    struct key *table; /* by id, in order of making */
+    bool is_use_news;  /* a last use is not written down */
+};
+
+static void key_free(struct key *key)
+{
+    key_rules_fini(&key->rules);
+    free(key);
+}
+
+static struct key *find(const struct keys *keys, struct span id)
+{
+    struct key *key = NULL;
+    HASH_FIND(hh, keys->table, id.data, id.length, key);
+    return key;
+}
+
+static void drop(struct keys *keys, struct key *key)
+{
+    HASH_DEL(keys->table, key);
+    key->is_revoked = true;
+    if (key->in_flight == 0)
+        key_free(key);
+}
+
+/* Takes the key. 0 or ERR_NOMEM. */
+static int insert(struct keys *keys, struct key *key)
+{
+    HASH_ADD_KEYPTR(hh, keys->table, key->id, strlen(key->id), key);
+    if (!key->is_lost)
+        return 0;
+    key_free(key);
+    return ERR_NOMEM;
+}
+
+/* ---- the file ---- */
+
+static json_t *time_or_null(int64_t time_s)
+{
+    return time_s ? json_integer(time_s) : json_null();
+}
+
+/* What the file and the list have in common. */
+static json_t *describe(const struct key *key)
+{
+    json_t *object = json_object();
+    if (object && json_object_set_new(object, "id", json_string(key->id)) == 0 &&
+        key_rules_write(&key->rules, object) == 0 &&
+        json_object_set_new(object, "created_at", json_integer(key->created_at_s)) == 0 &&
+        json_object_set_new(object, "last_used_at", time_or_null(key->last_used_at_s)) == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+static json_t *describe_for_file(const struct key *key)
+{
+    json_t *object = describe(key);
+    if (!object || json_object_set_new(object, "sha256", json_string(key->sha256)) == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+static json_t *describe_for_people(const struct key *key, int64_t wall_ms)
+{
+    bool is_expired = key->rules.expires_at_s && key->rules.expires_at_s <= wall_ms / 1000;
+    json_t *object = describe(key);
+    if (!object || (json_object_set_new(object, "in_flight", json_integer((json_int_t)key->in_flight)) == 0 &&
+                    json_object_set_new(object, "is_expired", json_boolean(is_expired)) == 0))
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+static int save(struct keys *keys)
+{
+    json_t *list = json_array(), *document = NULL;
+    int error = list ? 0 : ERR_NOMEM;
+    for (const struct key *key = keys->table; key && error == 0; key = key->hh.next)
+        error = json_array_append_new(list, describe_for_file(key)) < 0 ? ERR_NOMEM : 0;
+    if (error == 0)
+        document = json_pack("{s:i, s:O}", "version", 1, "keys", list);
+    json_decref(list);
+    char *text = document ? json_dumps(document, JSON_INDENT(1)) : NULL;
+    json_decref(document);
+    if (!text)
+        return ERR_NOMEM;
+    error = strlen(text) > KEYS_FILE_MAX_BYTES
+                ? ERR_TOO_LARGE
+                : durable_file_write(&(struct durable_write){.directory = keys->directory,
+                                                             .name = KEYS_FILE,
+                                                             .content = span_str(text),
+                                                             .mode = DURABLE_PUT});
+    if (error == ERR_IO)
+        log_error(NULL, "cannot_write_keys", LOG_STR("directory", keys->directory),
+                  LOG_STR("problem", strerror(errno)));
+    free(text);
+    keys->is_use_news = keys->is_use_news && error < 0;
+    return error;
+}
+
+static bool is_key_id(const char *id)
+{
+    return id && strlen(id) == KEY_ID_BYTES - 1 && strncmp(id, "key_", 4) == 0 &&
+           strspn(id + 4, "0123456789abcdef") == KEY_ID_BYTES - 5;
+}
+
+static bool is_hash(const char *text)
+{
+    return text && strlen(text) == HASH_HEX_BYTES - 1 &&
+           strspn(text, "0123456789abcdef") == HASH_HEX_BYTES - 1;
+}
+
+/* Takes a key's own members out of a copy, so that the rest are its rules. */
+static int read_key(struct keys *keys, const json_t *stored)
+{
+    static const char *const own[] = {"id", "sha256", "created_at", "last_used_at"};
+    struct field_problem problem;
+    const char *id = json_string_value(json_object_get(stored, "id"));
+    const char *hash = json_string_value(json_object_get(stored, "sha256"));
+    if (!is_key_id(id) || !is_hash(hash) || find(keys, span_str(id)))
+        return ERR_INVALID;
+    struct key *key = calloc(1, sizeof *key);
+    json_t *rest = json_copy((json_t *)(uintptr_t)stored);
+    int error = key && rest ? 0 : ERR_NOMEM;
+    if (error == 0) {
+        memcpy(key->id, id, KEY_ID_BYTES);
+        memcpy(key->sha256, hash, HASH_HEX_BYTES);
+        key->created_at_s = json_integer_value(json_object_get(stored, "created_at"));
+        key->last_used_at_s = json_integer_value(json_object_get(stored, "last_used_at"));
+        for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+            json_object_del(rest, own[i]);
+        error = key_rules_read(&key->rules, rest, &problem);
+    }
+    json_decref(rest);
+    if (error == 0)
+        return insert(keys, key);
+    if (key)
+        key_free(key);
+    return error;
+}
+
+static int load(struct keys *keys)
+{
+    struct buffer text = {0};
+    json_t *stored, *document = NULL;
+    size_t i;
+    int error = durable_file_read(keys->directory, KEYS_FILE, 2 * KEYS_FILE_MAX_BYTES, &text);
+    if (error == ERR_NOT_FOUND)
+        return 0;
+    if (error == 0) {
+        document = json_loadb(text.data, text.length, JSON_REJECT_DUPLICATES, NULL);
+        const json_t *list = json_object_get(document, "keys");
+        error = json_integer_value(json_object_get(document, "version")) == 1 && json_is_array(list)
+                    ? 0
+                    : ERR_INVALID;
+        json_array_foreach (list, i, stored) {
+            if (error == 0)
+                error = read_key(keys, stored);
+        }
+    }
+    json_decref(document);
+    buffer_fini(&text);
+    return error;
+}
+
+struct keys *keys_open(const char *directory, int *error)
+{
+    struct keys *keys = calloc(1, sizeof *keys);
+    *error = ERR_NOMEM;
+    if (keys) {
+        keys->directory = directory;
+        *error = durable_directory_prepare(directory);
+        if (*error == 0)
+            *error = load(keys);
+    }
+    if (*error == 0)
+        return keys;
+    log_error(NULL, "cannot_read_keys", LOG_STR("directory", directory), LOG_STR("file", KEYS_FILE),
+              LOG_STR("problem", error_text(*error)));
+    keys_close(&keys);
+    if (*error == ERR_INVALID || *error == ERR_TOO_LARGE)
+        *error = ERR_CONFIG;
+    return NULL;
+}
+
+void keys_close(struct keys **keys)
+{
+    while (*keys && (*keys)->table) {
+        assert((*keys)->table->in_flight == 0);
+        drop(*keys, (*keys)->table);
+    }
+    free(*keys);
+    *keys = NULL;
+}
+
+/* ---- making and revoking ---- */
+
+/* Fills in what is made from random bytes: 32 for the key, 8 for its id. */
+static void make_text(struct key *key, const unsigned char *random, char text[KEY_TEXT_BYTES])
+{
+    unsigned char hash[crypto_hash_sha256_BYTES];
+    memcpy(text, "cb-", 3);
+    sodium_bin2base64(text + 3, KEY_TEXT_BYTES - 3, random, SECRET_BYTES,
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    crypto_hash_sha256(hash, (const unsigned char *)text, strlen(text));
+    sodium_bin2hex(key->sha256, sizeof key->sha256, hash, sizeof hash);
+    memcpy(key->id, "key_", 4);
+    sodium_bin2hex(key->id + 4, sizeof key->id - 4, random + SECRET_BYTES, NUMBER_BYTES);
+}
+
+static int make_key(struct keys *keys, struct key *key, const json_t *wish, int64_t wall_ms,
+                    struct field_problem *problem)
+{
+    int error = key_rules_read(&key->rules, wish, problem);
+    if (error < 0)
+        return error;
+    if (key->rules.expires_at_s && key->rules.expires_at_s <= wall_ms / 1000)
+        return field_problem_set(problem, "expires_at", "is in the past (seconds since 1970)");
+    if (keys_count(keys) >= KEYS_MAX)
+        return ERR_TOO_LARGE;
+    return find(keys, span_str(key->id)) ? ERR_EXISTS : 0;
+}
+
+json_t *keys_create(struct keys *keys, const json_t *rules, const unsigned char random[KEYS_RANDOM_BYTES],
+                    int64_t wall_ms, char text[KEY_TEXT_BYTES], struct field_problem *problem, int *error)
+{
+    struct key *key = calloc(1, sizeof *key);
+    json_t *description = NULL;
+    *error = ERR_NOMEM;
+    if (!key)
+        return NULL;
+    key->created_at_s = wall_ms / 1000;
+    make_text(key, random, text);
+    *error = make_key(keys, key, rules, wall_ms, problem);
+    if (*error < 0) {
+        key_free(key);
+        return NULL;
+    }
+    *error = insert(keys, key);
+    if (*error < 0)
+        return NULL;
+    description = describe_for_people(key, wall_ms);
+    *error = description ? save(keys) : ERR_NOMEM;
+    if (*error == 0)
+        return description;
+    json_decref(description);
+    drop(keys, key); /* it is not in the file, or not for certain: the next save leaves it out */
+    return NULL;
+}
+
+int keys_revoke(struct keys *keys, struct span id)
+{
+    struct key *key = find(keys, id);
+    if (!key)
+        return ERR_NOT_FOUND;
+    HASH_DEL(keys->table, key);
+    int error = save(keys);
+    if (error == 0) {
+        key->is_revoked = true;
+        if (key->in_flight == 0)
+            key_free(key);
+        return 0;
+    }
+    if (insert(keys, key) < 0) /* then it is gone from memory, which is what was asked for */
+        return ERR_NOMEM;
+    return error;
+}
+
+/* ---- what others are shown ---- */
+
+json_t *keys_list(const struct keys *keys, int64_t wall_ms)
+{
+    json_t *list = json_array();
+    for (const struct key *key = keys->table; list && key; key = key->hh.next)
+        if (json_array_append_new(list, describe_for_people(key, wall_ms)) < 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    return list;
+}
+
+json_t *keys_state(const struct keys *keys)
+{
+    json_t *list = json_array();
+    for (const struct key *key = keys->table; list && key; key = key->hh.next)
+        if (json_array_append_new(list, json_pack("{s:s, s:s, s:I}", "id", key->id, "sha256", key->sha256,
+                                                  "expires_at", (json_int_t)key->rules.expires_at_s)) < 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    return list;
+}
+
+size_t keys_count(const struct keys *keys)
+{
+    return HASH_COUNT(keys->table);
+}
+
+/* ---- limits ---- */
+
+static int64_t begun_lately(const struct key *key, int64_t second, int64_t *oldest)
+{
+    int64_t count = 0;
+    *oldest = second;
+    for (size_t i = 0; i < WINDOW_S; i++) {
+        if (key->begun[i].count == 0 || key->begun[i].second <= second - WINDOW_S)
+            continue;
+        count += key->begun[i].count;
+        if (key->begun[i].second < *oldest)
+            *oldest = key->begun[i].second;
+    }
+    return count;
+}
+
+static void count_begin(struct key *key, int64_t second)
+{
+    size_t i = (size_t)(second % WINDOW_S);
+    if (key->begun[i].second != second)
+        key->begun[i].count = 0;
+    key->begun[i].second = second;
+    key->begun[i].count++;
+}
+
+static enum failure judge(const struct key *key, const struct msg_lease *lease, const struct moment *moment,
+                          const char **message, uint32_t *retry_after_s)
+{
+    const struct key_rules *rules = &key->rules;
+    int64_t oldest, second = moment->now_ms / 1000;
+    if (rules->expires_at_s && rules->expires_at_s <= moment->wall_ms / 1000) {
+        *message = "Invalid API key: it has expired.";
+        return FAILURE_INVALID_API_KEY;
+    }
+    if (!key_rules_allow_model(rules, lease->model)) { /* as OpenAI words it, for both cases */
+        *message = "The model does not exist or this API key has no access to it.";
+        return FAILURE_MODEL_NOT_FOUND;
+    }
+    if (rules->max_in_flight && (int64_t)key->in_flight >= rules->max_in_flight) {
+        *retry_after_s = 1;
+        *message = "This API key has as many requests in flight as it may.";
+        return FAILURE_RATE_LIMITED;
+    }
+    if (rules->rpm && lease->exclude.length == 0 && begun_lately(key, second, &oldest) >= rules->rpm) {
+        *retry_after_s = (uint32_t)(oldest + WINDOW_S - second);
+        *message = "This API key has made as many requests in a minute as it may.";
+        return FAILURE_RATE_LIMITED;
+    }
+    return FAILURE_NONE;
+}
+
+enum failure keys_begin(struct keys *keys, const struct msg_lease *lease, const struct moment *moment,
+                        struct key **key_pointer, const char **message, uint32_t *retry_after_s)
+{
+    *key_pointer = NULL;
+    *message = "";
+    *retry_after_s = 0;
+    if (lease->key_id.length == 0 || span_equals(lease->key_id, SPAN("password")))
+        return FAILURE_NONE;
+    struct key *key = find(keys, lease->key_id);
+    if (!key) {
+        *message = "Invalid API key: it has been revoked.";
+        return FAILURE_INVALID_API_KEY;
+    }
+    enum failure failure = judge(key, lease, moment, message, retry_after_s);
+    if (failure != FAILURE_NONE)
+        return failure;
+    if (lease->exclude.length == 0)
+        count_begin(key, moment->now_ms / 1000);
+    int64_t used_s = moment->wall_ms / 1000;
+    keys->is_use_news = keys->is_use_news || used_s != key->last_used_at_s;
+    key->last_used_at_s = used_s;
+    key->in_flight++;
+    *key_pointer = key;
+    return FAILURE_NONE;
+}
+
+void keys_end(struct keys *keys, struct key *key)
+{
+    (void)keys;
+    if (!key)
+        return;
+    assert(key->in_flight > 0);
+    key->in_flight--;
+    if (key->is_revoked && key->in_flight == 0)
+        key_free(key);
+}
+
+void keys_save_uses(struct keys *keys)
+{
+    if (keys->is_use_news)
+        save(keys); /* a failure is logged, and tried again in a minute */
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* keys - the API keys: who made which, what each may do, and how much of that it does right now.
+ *
+ * A key is `cb-` and 43 base64url characters (32 random bytes), shown once; kept is its SHA-256, in
+ * keys.json of the data directory (durable_file.h). Gateways compare hashes (keys_state); the limits hold
+ * here, where every LEASE passes: models, requests in any 60 s (counted in seconds), requests in flight.
+ * Time and randomness are passed in.
+ *
+ * What is not durable: requests begun and in flight. After a restart of credd a key's count begins at zero;
+ * leases learned from RENEW do not say whose they are. Last use is kept to the minute. */
+#ifndef CREDD_KEYS_H
+#define CREDD_KEYS_H
+
+#include "credd/key_rules.h"
+#include "credd/rotation.h"
+#include "proto/failure.h"
+#include "proto/message.h"
+
+enum {
+    KEYS_MAX = 1000,
+    KEYS_FILE_MAX_BYTES = 800 << 10, /* so that the list fits one REPLY */
+    KEY_ID_BYTES = 21,               /* `key_`, 16 hex digits, NUL */
+    KEY_TEXT_BYTES = 47,             /* `cb-`, 43 characters, NUL */
+    KEYS_RANDOM_BYTES = 40,
+};
+
+struct keys;
+struct key;
+
+/* Reads keys.json of `directory` (borrowed); a missing one is empty. Returns owned; NULL on failure (logged):
+ * `*error` is ERR_CONFIG when the file cannot be understood; it is left alone then. Writing blocks for an
+ * fsync: people make keys, requests do not. */
+struct keys *keys_open(const char *directory, int *error);
+/* None may be in use. NULL-safe. */
+void keys_close(struct keys **keys);
+
+/* Makes a key of `rules` (a JSON object, key_rules.h), durably. `text` is the key itself: wipe it. Returns
+ * owned its description as in keys_list; NULL with `*error`: ERR_INVALID (`problem`), ERR_TOO_LARGE (as many
+ * as there may be), ERR_IO, ERR_NOMEM. */
+json_t *keys_create(struct keys *keys, const json_t *rules, const unsigned char random[KEYS_RANDOM_BYTES],
+                    int64_t wall_ms, char text[KEY_TEXT_BYTES], struct field_problem *problem, int *error);
+/* Forgets a key, durably. 0, ERR_NOT_FOUND, ERR_IO, ERR_NOMEM (then it stays). */
+int keys_revoke(struct keys *keys, struct span id);
+/* [{id, name, models, rpm, max_in_flight, expires_at, created_at, last_used_at, in_flight, is_expired}],
+ * oldest first; times in s, null for none. Returns owned, NULL when out of memory. */
+json_t *keys_list(const struct keys *keys, int64_t wall_ms);
+/* [{id, sha256, expires_at}] for gateways. Returns owned, NULL when out of memory. */
+json_t *keys_state(const struct keys *keys);
+size_t keys_count(const struct keys *keys);
+
+/* Whether the asker of `lease` may have one: FAILURE_NONE with `*key` (NULL for one who has no limits, the
+ * password), to be given back with keys_end; or why not, for which `message` and `*retry_after_s` are set
+ * (`message`: static). A LEASE that excludes credentials goes on with a request that was counted. */
+enum failure keys_begin(struct keys *keys, const struct msg_lease *lease, const struct moment *moment,
+                        struct key **key, const char **message, uint32_t *retry_after_s);
+void keys_end(struct keys *keys, struct key *key); /* NULL-safe */
+/* Writes down when keys were last used, if that is news. Call once a minute and at the end. */
+void keys_save_uses(struct keys *keys);
+
+#endif

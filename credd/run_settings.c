@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+#include "credd/run_settings.h"
+#include "credd/durable_file.h"
+#include "proto/error.h"
+#include "proto/log.h"
+#include "proto/settings_table.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SETTINGS_FILE "settings.json"
+
+enum { FILE_MAX_BYTES = 1 << 20 };
+
+struct run_settings {
+    const char *directory;
+    struct live *live;
+    json_t *stored; /* {NAME: {value, set_by, set_at}} */
+};
+
+static json_t *values_of(const json_t *stored)
+{
+    const char *name;
+    json_t *entry, *members = (json_t *)(uintptr_t)stored; /* jansson's iteration takes no const */
+    json_t *values = json_object();
+    json_object_foreach (members, name, entry) {
+        if (values && json_object_set(values, name, json_object_get(entry, "value")) < 0) {
+            json_decref(values);
+            values = NULL;
+        }
+    }
+    return values;
+}
+
+/* Brings `live` to what is stored there. */
+static int apply(struct run_settings *settings, const json_t *stored, struct live_problem *problem)
+{
+    json_t *values = values_of(stored);
+    int error = values ? live_set(settings->live, values, problem) : ERR_NOMEM;
+    json_decref(values);
+    return error;
+}
+
+/* ---- the file ---- */
+
+static int save(const struct run_settings *settings, const json_t *stored)
+{
+    json_t *document = json_pack("{s:i, s:O}", "version", 1, "settings", stored);
+    char *text = document ? json_dumps(document, JSON_INDENT(1)) : NULL;
+    json_decref(document);
+    if (!text)
+        return ERR_NOMEM;
+    const struct durable_write write = {.directory = settings->directory,
+                                        .name = SETTINGS_FILE,
+                                        .content = span_str(text),
+                                        .mode = DURABLE_PUT};
+    int error = durable_file_write(&write);
+    if (error == ERR_IO)
+        log_error(NULL, "cannot_write_settings", LOG_STR("directory", settings->directory),
+                  LOG_STR("problem", strerror(errno)));
+    free(text);
+    return error;
+}
+
+static bool is_ours(const json_t *document)
+{
+    const char *name;
+    json_t *entry, *stored = json_object_get(document, "settings");
+    bool is_whole = json_integer_value(json_object_get(document, "version")) == 1 && json_is_object(stored);
+    json_object_foreach (stored, name, entry)
+        is_whole = is_whole && json_is_string(json_object_get(entry, "value"));
+    return is_whole;
+}
+
+static int load(struct run_settings *settings, struct live_problem *problem)
+{
+    struct buffer text = {0};
+    problem->text = "is not what credd writes";
+    int error = durable_directory_prepare(settings->directory);
+    if (error == 0)
+        error = durable_file_read(settings->directory, SETTINGS_FILE, FILE_MAX_BYTES, &text);
+    if (error == ERR_NOT_FOUND) {
+        settings->stored = json_object();
+        return settings->stored ? 0 : ERR_NOMEM;
+    }
+    if (error == 0) {
+        json_t *document = json_loadb(text.data, text.length, JSON_REJECT_DUPLICATES, NULL);
+        if (is_ours(document))
+            settings->stored = json_incref(json_object_get(document, "settings"));
+        json_decref(document);
+        error = settings->stored ? apply(settings, settings->stored, problem) : ERR_INVALID;
+    }
+    buffer_fini(&text);
+    return error;
+}
+
+struct run_settings *run_settings_open(const char *directory, struct live *live, int *error)
+{
+    struct live_problem problem = {.name = ""};
+    struct run_settings *settings = calloc(1, sizeof *settings);
+    *error = ERR_NOMEM;
+    if (settings) {
+        settings->directory = directory;
+        settings->live = live;
+        *error = load(settings, &problem);
+    }
+    if (*error == 0)
+        return settings;
+    log_error(NULL, "cannot_read_settings", LOG_STR("directory", directory), LOG_STR("file", SETTINGS_FILE),
+              LOG_STR("name", problem.name),
+              LOG_STR("problem", *error == ERR_INVALID ? problem.text : error_text(*error)));
+    if (*error == ERR_INVALID || *error == ERR_TOO_LARGE)
+        *error = ERR_CONFIG;
+    run_settings_close(&settings);
+    return NULL;
+}
+
+void run_settings_close(struct run_settings **settings)
+{
+    if (*settings)
+        json_decref((*settings)->stored);
+    free(*settings);
+    *settings = NULL;
+}
+
+/* ---- changes ---- */
+
+/* The text of a value that came as JSON, NULL when it is none (or memory is out: then too). */
+static json_t *text_of(const json_t *value)
+{
+    char number[32];
+    if (json_is_string(value) && json_string_length(value) <= RUN_SETTING_MAX_BYTES)
+        return json_stringn(json_string_value(value), json_string_length(value));
+    if (json_is_boolean(value))
+        return json_string(json_is_true(value) ? "true" : "false");
+    if (!json_is_integer(value))
+        return NULL;
+    snprintf(number, sizeof number, "%" PRId64, (int64_t)json_integer_value(value));
+    return json_string(number);
+}
+
+static bool is_empty_password(const char *name, const json_t *value)
+{
+    return strcmp(name, SETTINGS_PREFIX "PASSWORD") == 0 && json_is_string(value) &&
+           json_string_length(value) == 0;
+}
+
+static int change_one(json_t *next, const char *name, const json_t *value, const char *actor, int64_t wall_ms,
+                      struct field_problem *problem)
+{
+    bool is_file;
+    if (is_empty_password(name, value))
+        return 0;
+    if (json_is_null(value)) {
+        const struct setting *row = setting_find(span_str(name), &is_file);
+        if (!row || is_file)
+            return field_problem_set(problem, name, "is not a setting");
+        json_object_del(next, name);
+        return 0;
+    }
+    json_t *text = text_of(value);
+    if (!text)
+        return field_problem_set(problem, name,
+                                 "must be a text of at most 64 KiB, a whole number, a boolean, or null");
+    json_t *entry =
+        json_pack("{s:o, s:s, s:I}", "value", text, "set_by", actor, "set_at", (json_int_t)(wall_ms / 1000));
+    return json_object_set_new(next, name, entry) < 0 ? ERR_NOMEM : 0;
+}
+
+int run_settings_change(struct run_settings *settings, const json_t *changes, const char *actor,
+                        int64_t wall_ms, struct field_problem *problem)
+{
+    const char *name;
+    struct live_problem refused;
+    json_t *value, *members = (json_t *)(uintptr_t)changes, *next = json_copy(settings->stored);
+    int error = next ? 0 : ERR_NOMEM;
+    json_object_foreach (members, name, value) {
+        if (error == 0)
+            error = change_one(next, name, value, actor, wall_ms, problem);
+    }
+    if (error == 0) {
+        error = apply(settings, next, &refused);
+        if (error == ERR_INVALID)
+            error = field_problem_set(problem, refused.name, refused.text);
+        else if (error == 0 && (error = save(settings, next)) < 0 &&
+                 apply(settings, settings->stored, &refused) < 0)
+            log_error(NULL, "settings_not_durable"); /* no memory to go back: they hold until a restart */
+    }
+    if (error < 0) {
+        json_decref(next);
+        return error;
+    }
+    json_decref(settings->stored);
+    settings->stored = next;
+    return 0;
+}
+
+/* ---- what others are shown ---- */
+
+static json_t *typed(const struct setting *row, struct span text)
+{
+    uint64_t number = 0;
+    if (row->kind == SETTING_SECRET)
+        return json_null();
+    if (row->kind == SETTING_NUMBER && span_to_u64(text, &number))
+        return json_integer((json_int_t)number);
+    if (row->kind == SETTING_FLAG)
+        return json_boolean(span_equals(text, SPAN("true")));
+    return json_stringn(text.data ? text.data : "", text.length);
+}
+
+static json_t *list_of_choices(const char *choices)
+{
+    json_t *list = json_array();
+    while (*choices) {
+        size_t length = strcspn(choices, "|");
+        json_array_append_new(list, json_stringn(choices, length));
+        choices += length + (choices[length] == '|');
+    }
+    return list;
+}
+
+/* What is always the same of a setting. */
+static json_t *describe_row(const struct setting *row)
+{
+    static const char *const kinds[] = {[SETTING_TEXT] = "text",
+                                        [SETTING_SECRET] = "secret",
+                                        [SETTING_NUMBER] = "number",
+                                        [SETTING_FLAG] = "flag",
+                                        [SETTING_CHOICE] = "choice"};
+    json_t *object = json_pack("{s:o, s:b, s:s, s:{s:s, s:s}}", "default",
+                               typed(row, span_str(row->default_text)), "needs_restart", !row->live, "kind",
+                               kinds[row->kind], "label", "en", row->help, "zh", row->help_zh);
+    int error = object ? 0 : ERR_NOMEM;
+    if (error == 0 && row->kind == SETTING_NUMBER)
+        error = json_object_set_new(object, "unit", json_string(row->unit)) < 0 ||
+                json_object_set_new(object, "min", json_integer(row->min)) < 0 ||
+                json_object_set_new(object, "max", json_integer(row->max)) < 0;
+    if (error == 0 && row->kind == SETTING_CHOICE)
+        error = json_object_set_new(object, "choices", list_of_choices(row->choices)) < 0;
+    if (error == 0)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+static json_t *describe_setting(const struct run_settings *settings, size_t i, const char *name)
+{
+    const struct setting *row = &setting_rows[i];
+    const struct settings *now = live_settings(settings->live);
+    const json_t *entry = json_object_get(settings->stored, name);
+    struct buffer text = {0};
+    json_t *object = setting_append_value(&text, now, row) == 0 ? describe_row(row) : NULL;
+    const char *source = setting_source_word(now->sources[i]);
+    bool is_whole = object && json_object_set_new(object, "value", typed(row, buffer_span(&text))) == 0 &&
+                    json_object_set_new(object, "source", json_string(source)) == 0;
+    if (is_whole && entry)
+        is_whole = json_object_set(object, "set_by", json_object_get(entry, "set_by")) == 0 &&
+                   json_object_set(object, "set_at", json_object_get(entry, "set_at")) == 0;
+    buffer_fini(&text);
+    if (is_whole)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+json_t *run_settings_describe(const struct run_settings *settings)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; i < setting_row_count && all; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s%s", SETTINGS_PREFIX, setting_rows[i].name);
+        if (json_object_set_new(all, name, describe_setting(settings, i, name)) < 0) {
+            json_decref(all);
+            all = NULL;
+        }
+    }
+    return all;
+}
+
+json_t *run_settings_values(const struct run_settings *settings)
+{
+    return values_of(settings->stored);
+}
