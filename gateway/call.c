@@ -60,7 +60,7 @@ static void on_proceed(h2o_generator_t *generator, h2o_req_t *req)
 struct call *call_new(struct gateway *gateway, h2o_req_t *req, struct connection *connection,
                       const struct head *head)
 {
-    unsigned char random[16];
+    unsigned char random[10];
     struct call *call = h2o_mem_alloc_shared(&req->pool, sizeof *call, call_dispose);
     *call = (struct call){
         .gateway = gateway,
@@ -74,7 +74,7 @@ struct call *call_new(struct gateway *gateway, h2o_req_t *req, struct connection
         .generator = {on_proceed, NULL},
     };
     randombytes_buf(random, sizeof random);
-    request_id_choose(call->id, head_find(head, SPAN("x-request-id")), random);
+    request_id_make(call->id, call->started_wall_ms, random);
     if (head->is_http_1_0 || connection_is_last(connection))
         req->http1_is_persistent = 0;
     connection_request_begins(connection, on_left, call);

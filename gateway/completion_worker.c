@@ -34,6 +34,7 @@ static int send_request(struct completion *c, struct worker *worker, int64_t lef
         .conversation_request_id = c->conversation_request_id,
         .conversation_message_id = c->conversation_message_id,
         .traceparent = c->traceparent,
+        .client_request_id = c->client_request_id,
         .body_bytes = (uint32_t)call->body.length,
         .body = span_of(call->body.data, first_bytes),
     };

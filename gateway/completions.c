@@ -165,7 +165,8 @@ static bool take_headers(struct completion *c, struct call *call, const struct h
         c->traceparent = trace; /* W3C: a bad one is ignored */
     return take_header(call, head, SPAN("X-Conversation-ID"), &c->conversation_id) &&
            take_header(call, head, SPAN("X-Conversation-Request-ID"), &c->conversation_request_id) &&
-           take_header(call, head, SPAN("X-Conversation-Message-ID"), &c->conversation_message_id);
+           take_header(call, head, SPAN("X-Conversation-Message-ID"), &c->conversation_message_id) &&
+           take_header(call, head, SPAN("X-Request-ID"), &c->client_request_id);
 }
 
 bool completions_are_full(const struct completions *all)

@@ -152,7 +152,7 @@ static void on_timer(h2o_timeout_entry_t *entry)
     switch (c->state) {
     case STATE_HEAD:
     case STATE_BODY:
-        connection_refuse(c, FAILURE_REQUEST_TIMEOUT, "", 0, NULL);
+        connection_refuse(c, FAILURE_REQUEST_TIMEOUT, "", 0);
         break;
     case STATE_REQUEST:
         watch_reader(c);
@@ -276,8 +276,11 @@ int connection_accept(struct connection_set *set, int fd, const struct sockaddr 
         free(c);
         return ERR_IO;
     }
-    if (uv_tcp_open(&c->tcp, fd) < 0 || leave_watch_add(set->leave, fd, c) < 0) {
-        uv_close((uv_handle_t *)&c->tcp, on_handle_closed); /* closes the descriptor if it was taken */
+    bool is_open = uv_tcp_open(&c->tcp, fd) == 0;
+    if (!is_open || leave_watch_add(set->leave, fd, c) < 0) {
+        uv_close((uv_handle_t *)&c->tcp, on_handle_closed); /* with the descriptor, once that is its own */
+        if (!is_open)
+            close(fd);
         return ERR_IO;
     }
     c->sock = h2o_uv_socket_create((uv_stream_t *)&c->tcp, on_handle_closed);

@@ -74,7 +74,7 @@ struct connection *connection_from_socket(const h2o_socket_t *sock);
 /* The read callback that stands before h2o's. */
 void connection_on_read(h2o_socket_t *sock, const char *err);
 /* Answers with an error and closes, slowly enough for the client to read it. `head` may be NULL. */
-void connection_refuse(struct connection *c, enum failure failure, const char *reason, uint32_t retry_after_s,
-                       const struct head *head);
+void connection_refuse(struct connection *c, enum failure failure, const char *reason,
+                       uint32_t retry_after_s);
 
 #endif

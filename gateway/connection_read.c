@@ -39,13 +39,11 @@ static void on_refusal_written(h2o_socket_t *sock, const char *err)
     h2o_socket_read_start(sock, connection_on_read);
 }
 
-void connection_refuse(struct connection *c, enum failure failure, const char *reason, uint32_t retry_after_s,
-                       const struct head *head)
+void connection_refuse(struct connection *c, enum failure failure, const char *reason, uint32_t retry_after_s)
 {
     struct connection_set *set = c->set;
     set->hooks->refused(set->owner, failure);
-    if (h2o_socket_is_writing(c->sock) ||
-        refusal_format(&c->refusal, failure, reason, retry_after_s, head) < 0) {
+    if (h2o_socket_is_writing(c->sock) || refusal_format(&c->refusal, failure, reason, retry_after_s) < 0) {
         connection_cut(c); /* a 100 Continue that the client does not read, or no memory */
         return;
     }
@@ -111,7 +109,7 @@ static void take_in(struct connection *c, size_t fresh)
     case INTAKE_HEAD_DONE:
         failure = set->hooks->gate(set->owner, c, &head, &retry_after_s);
         if (failure != FAILURE_NONE) {
-            connection_refuse(c, failure, "", retry_after_s, &head);
+            connection_refuse(c, failure, "", retry_after_s);
             return;
         }
         connection_enter(c, STATE_BODY);
@@ -121,8 +119,7 @@ static void take_in(struct connection *c, size_t fresh)
         break;
     case INTAKE_REFUSED:
         input.length = c->intake.head_bytes; /* 0 when the head itself is bad */
-        connection_refuse(c, c->intake.failure, c->intake.reason, 0,
-                          head_parse(input, &head, &reason) == 0 ? &head : NULL);
+        connection_refuse(c, c->intake.failure, c->intake.reason, 0);
         return;
     }
     if (c->state == STATE_BODY)

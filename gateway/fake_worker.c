@@ -284,7 +284,7 @@ static void on_request(struct fake *fake, struct peer *peer, uint64_t number,
     job->moves = request->moves;
     job->window = WINDOW_BYTES;
     job->body_bytes = request->body_bytes;
-    copy_text(job->id, sizeof job->id, request->request_id);
+    copy_text(job->id, sizeof job->id, request->client_request_id); /* how its script was told of it */
     copy_text(job->key_id, sizeof job->key_id, request->key_id);
     copy_text(job->conversation_id, sizeof job->conversation_id, request->conversation_id);
     job->timer.data = job;

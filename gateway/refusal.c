@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/refusal.h"
 #include "gateway/request_id.h"
+#include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/log.h"
 
@@ -53,15 +54,14 @@ static int append_response(struct buffer *out, enum failure failure, uint32_t re
     return error == 0 ? buffer_append_span(out, body) : error;
 }
 
-int refusal_format(struct buffer *out, enum failure failure, const char *reason, uint32_t retry_after_s,
-                   const struct head *head)
+int refusal_format(struct buffer *out, enum failure failure, const char *reason, uint32_t retry_after_s)
 {
     char id[REQUEST_ID_BYTES];
-    unsigned char random[16];
+    unsigned char random[10];
     struct buffer body = {0};
     struct span none = {NULL, 0};
     randombytes_buf(random, sizeof random);
-    request_id_choose(id, head ? head_find(head, SPAN("x-request-id")) : none, random);
+    request_id_make(id, clock_wall_ms(), random);
     buffer_clear(out);
     int error = failure_append_json(&body, failure, span_str(reason), none, none, none);
     if (error == 0)

@@ -8,10 +8,9 @@
 #include "proto/failure.h"
 
 /* Appends status line, headers (Connection: close, X-Request-ID) and JSON body. `reason` empty: the list's
- * message; it is shown to the client. `head` may be NULL: not known. 0 or ERR_NOMEM. Logs `request_refused`.
+ * message; it is shown to the client. 0 or ERR_NOMEM. Logs `request_refused`.
  */
-int refusal_format(struct buffer *out, enum failure failure, const char *reason, uint32_t retry_after_s,
-                   const struct head *head);
+int refusal_format(struct buffer *out, enum failure failure, const char *reason, uint32_t retry_after_s);
 /* The reason phrase of a status. Static. */
 const char *status_phrase(int status);
 

@@ -71,7 +71,7 @@ static void test_plain(void **state)
     ask_and_read(&shared, "plain-1", "echo", &answer);
     assert_int_equal(answer.status, 200);
     assert_true(answer.is_whole);
-    assert_string_equal(answer_header(&answer, "X-Request-ID"), "plain-1");
+    assert_int_equal(strlen(answer_header(&answer, "X-Request-ID")), 32); /* ours, not the client's */
     assert_string_equal(answer_header(&answer, "Content-Type"), "application/json");
     assert_string_equal(answer_header(&answer, "Cache-Control"), "private, no-store");
     assert_non_null(strstr(answer.body.data, "\"bytes\":4,"));
@@ -128,7 +128,6 @@ static void test_errors(void **state)
     ask_and_read(&shared, "fail-1", "fail no_credential 0 7", &answer);
     check_error(&answer, 503, "no_credential");
     assert_string_equal(answer_header(&answer, "Retry-After"), "7");
-    assert_string_equal(answer_header(&answer, "X-Request-ID"), "fail-1");
     answer_clear(&answer);
 
     ask_and_read(&shared, "fail-2", "head stream;data data: a~~;fail upstream_incomplete 0 0", &answer);
