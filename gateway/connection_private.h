@@ -73,7 +73,7 @@ void connection_tell_left(struct connection *c);
 struct connection *connection_from_socket(const h2o_socket_t *sock);
 /* The read callback that stands before h2o's. */
 void connection_on_read(h2o_socket_t *sock, const char *err);
-/* Answers with an error and closes, slowly enough for the client to read it. `head` may be NULL. */
+/* Answers with an error and closes, slowly enough for the client to read it. */
 void connection_refuse(struct connection *c, enum failure failure, const char *reason,
                        uint32_t retry_after_s);
 

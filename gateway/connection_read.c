@@ -98,7 +98,6 @@ static void take_in(struct connection *c, size_t fresh)
     struct head head;
     struct span input = {c->sock->input->bytes, c->sock->input->size};
     uint32_t retry_after_s = 0;
-    const char *reason;
     enum failure failure;
     switch (intake_feed(&c->intake, &set->limits, input, fresh, &head)) {
     case INTAKE_MORE:
@@ -118,7 +117,6 @@ static void take_in(struct connection *c, size_t fresh)
         connection_enter(c, STATE_REQUEST);
         break;
     case INTAKE_REFUSED:
-        input.length = c->intake.head_bytes; /* 0 when the head itself is bad */
         connection_refuse(c, c->intake.failure, c->intake.reason, 0);
         return;
     }

@@ -43,7 +43,7 @@ enum {
 #define RESET_FIELDS(F)   F(U8, reason, 0, "enum reset_reason")
 #define UNKNOWN_FIELDS(F) F(U8, type, 0, "the type or version that was not understood")
 #define REQUEST_FIELDS(F)                                                                                    \
-    F(STR, request_id, 64, "X-Request-ID")                                                                   \
+    F(STR, request_id, 64, "X-Request-ID of our answer: ours alone, so unique")                              \
     F(U32, deadline_ms, 0, "time left, ms")                                                                  \
     F(U8, moves, 0, "times this request was moved from a dead worker")                                       \
     F(STR, key_id, 64, "API key, or `password`")                                                             \
@@ -53,7 +53,8 @@ enum {
     F(STR, traceparent, 256, "W3C trace context of the client")                                              \
     F(U32, body_bytes, 0, "size of the whole body, bytes")                                                   \
     F(BYTES, body, FIRST_BODY_BYTES, "its beginning")                                                        \
-    F(STR, credential_id, 64, "the one credential to use, for a test of it; empty: any")
+    F(STR, credential_id, 64, "the one credential to use, for a test of it; empty: any")                     \
+    F(STR, client_request_id, 256, "X-Request-ID of the client, for the upstream; empty: request_id")
 #define BODY_FIELDS(F)   F(BYTES, body, BODY_PIECE_BYTES, "the next piece")
 #define CANCEL_FIELDS(F) F(U8, reason, 0, "enum cancel_reason")
 #define WINDOW_FIELDS(F) F(U32, bytes, 0, "DATA bytes that reached the client's socket")

@@ -86,7 +86,7 @@ static void test_the_end_of_a_turn(void **state)
     struct world *world = *state;
     world->hook = service_at_turn_end(world->service, hook_work, world);
     service_defer(world->service, deferred_first, world);
-    uv_run(service_loop(world->service), UV_RUN_ONCE);
+    uv_run(service_loop(world->service), UV_RUN_NOWAIT);
     assert_string_equal(world->order,
                         "hahbh"); /* hooks see what deferred work queued, within the same turn */
     assert_string_equal(service_name(world->service), "credd-3");

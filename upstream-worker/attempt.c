@@ -40,6 +40,12 @@ static struct span reason_of(const struct upstream_error *error)
     return reason;
 }
 
+/* Without the operator's prefix. */
+static struct span upstream_model(const struct exchange *exchange)
+{
+    return span_str(exchange->model + exchange->upstream_model_offset);
+}
+
 static void attempt_note(struct exchange *exchange, const struct upstream_verdict *verdict,
                          const struct upstream_error *error)
 {
@@ -80,7 +86,7 @@ static void attempt_act(struct exchange *exchange, const struct upstream_verdict
     const struct msg_release release = {
         .outcome = (uint8_t)verdict->outcome,
         .retry_after_s = (uint32_t)verdict->retry_after_s,
-        .model = span_str(exchange->model + exchange->upstream_model_offset),
+        .model = upstream_model(exchange),
         .reason = reason_of(error),
     };
     enum upstream_action action = exchange->relay.is_head_sent ? UPSTREAM_FAIL : verdict->action;
@@ -125,7 +131,7 @@ void attempt_lease(struct exchange *exchange)
     const struct msg_lease ask = {
         .request_id = exchange->request_id,
         .key_id = exchange->key_id,
-        .model = span_str(exchange->model + exchange->upstream_model_offset),
+        .model = upstream_model(exchange),
         .conversation_id = exchange->conversation_id,
         .exclude = buffer_span(&exchange->exclude),
         .credential_id = exchange->only_credential_id,
@@ -144,7 +150,7 @@ static int attempt_build_headers(struct exchange *exchange, const struct msg_gra
         .conversation_id = exchange->conversation_id,
         .conversation_request_id = exchange->conversation_request_id,
         .conversation_message_id = exchange->conversation_message_id,
-        .request_id = exchange->request_id,
+        .request_id = exchange->client_request_id.length ? exchange->client_request_id : exchange->request_id,
         .traceparent = exchange->traceparent,
     };
     struct request_ids *ids = &exchange->home->ids;
@@ -252,7 +258,7 @@ static void attempt_call(struct exchange *exchange)
     const struct transfer_call call = {
         .url = exchange->url,
         .headers = &exchange->headers,
-        .payload = request_body_payload(exchange->request),
+        .payload = exchange->request ? request_body_payload(exchange->request) : &exchange->flat_payload,
         .connect_timeout_ms = exchange->home->settings->connect_timeout_s * 1000,
     };
     attempt_drop_answer(exchange);
@@ -355,6 +361,7 @@ void attempt_free_call(struct exchange *exchange)
 {
     attempt_drop_target(exchange);
     request_body_free(&exchange->request);
+    buffer_fini(&exchange->flat);
     free(exchange->body);
     exchange->body = NULL;
 }

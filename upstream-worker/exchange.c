@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { REQUEST_TEXTS = 7 /* strings of a REQUEST that are kept, each with a NUL */ };
+enum { REQUEST_TEXTS = 8 /* strings of a REQUEST that are kept, each with a NUL */ };
 
 static const char keepalive_comment[] = ": keepalive\n\n";
 
@@ -276,18 +276,37 @@ static void exchange_send_keepalive(struct exchange *exchange)
 
 /* ---- the request ---- */
 
+static int exchange_flatten(struct exchange *exchange)
+{
+    const struct payload *payload = request_body_payload(exchange->request);
+    if (payload->length > TRANSFER_SMALL_BYTES)
+        return 0;
+    int error = payload_flatten(payload, &exchange->flat);
+    if (error < 0)
+        return error;
+    exchange->flat_piece = buffer_span(&exchange->flat);
+    exchange->flat_payload =
+        (struct payload){.pieces = &exchange->flat_piece, .count = 1, .length = exchange->flat.length};
+    request_body_free(&exchange->request);
+    free(exchange->body);
+    exchange->body = NULL;
+    return 0;
+}
+
 static void exchange_start(struct exchange *exchange)
 {
     const struct request_body *request = exchange->request;
     struct span model = request_body_model(request);
     struct span prefix = exchange->home->request_options.model_prefix;
-    assert(model.length <= MODEL_BYTES);
-    memcpy(exchange->model, model.data, model.length);
     if (prefix.length < model.length && span_starts_with(model, prefix))
         exchange->upstream_model_offset = prefix.length;
+    exchange->model = span_dup(model);
     exchange->wants_stream = request_body_wants_stream(request);
     exchange->wants_usage = request_body_wants_usage(request);
-    attempt_lease(exchange);
+    if (!exchange->model || exchange_flatten(exchange) < 0)
+        exchange_fail(exchange, FAILURE_INTERNAL, OUTCOME_BLAMELESS);
+    else
+        attempt_lease(exchange);
 }
 
 static void exchange_refuse_body(struct exchange *exchange)
@@ -342,7 +361,7 @@ static bool exchange_check_headers(struct exchange *exchange)
         {exchange->conversation_request_id, "X-Conversation-Request-ID"},
         {exchange->conversation_message_id, "X-Conversation-Message-ID"},
         {exchange->traceparent, "traceparent"},
-        {exchange->request_id, "X-Request-ID"},
+        {exchange->client_request_id, "X-Request-ID"},
     };
     const struct span none = span_of(NULL, 0);
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
@@ -371,11 +390,13 @@ static int exchange_copy_request(struct exchange *exchange, const struct msg_req
 {
     size_t length = request->request_id.length + request->key_id.length + request->conversation_id.length +
                     request->conversation_request_id.length + request->conversation_message_id.length +
-                    request->traceparent.length + request->credential_id.length;
+                    request->traceparent.length + request->credential_id.length +
+                    request->client_request_id.length;
     char *at = exchange->texts = malloc(length + REQUEST_TEXTS);
     if (!at)
         return ERR_NOMEM;
     exchange->request_id = copy_text(&at, request->request_id);
+    exchange->client_request_id = copy_text(&at, request->client_request_id);
     exchange->key_id = copy_text(&at, request->key_id);
     exchange->conversation_id = copy_text(&at, request->conversation_id);
     exchange->conversation_request_id = copy_text(&at, request->conversation_request_id);
@@ -441,6 +462,7 @@ void exchange_free(struct exchange **exchange_at)
     buffer_fini(&exchange->ending.texts);
     relay_fini(&exchange->relay);
     free(exchange->texts);
+    free(exchange->model);
     free(exchange);
 }
 

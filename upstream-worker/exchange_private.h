@@ -7,12 +7,7 @@
 #include "upstream-worker/exchange.h"
 #include "upstream-worker/relay.h"
 
-enum {
-    MODEL_BYTES = REQUEST_MODEL_MAX_BYTES,
-    CREDENTIAL_ID_BYTES = 64,
-    FAIL_TEXT_BYTES = 1024,
-    FAIL_PARAM_BYTES = 128
-};
+enum { CREDENTIAL_ID_BYTES = 64, FAIL_TEXT_BYTES = 1024, FAIL_PARAM_BYTES = 128 };
 
 /* A failure, kept until it is told or superseded. The texts lie in one buffer, in this order. */
 struct ending {
@@ -32,7 +27,8 @@ struct exchange {
 
     /* The request: spans into `texts`. */
     char *texts;
-    struct span request_id, key_id, conversation_id, conversation_request_id, conversation_message_id;
+    struct span request_id, client_request_id, key_id, conversation_id, conversation_request_id,
+        conversation_message_id;
     struct span traceparent;
     struct span only_credential_id; /* the one to use; empty: any */
     uint8_t moves;
@@ -42,7 +38,10 @@ struct exchange {
     char *body;
     size_t body_bytes, arrived_bytes;
     struct request_body *request;
-    char model[MODEL_BYTES + 1];  /* as the client named it */
+    struct buffer flat; /* a small one, as the upstream wants it: `body` and `request` are gone then */
+    struct span flat_piece;
+    struct payload flat_payload;  /* borrows flat_piece */
+    char *model;                  /* as the client named it; NULL before it is known */
     size_t upstream_model_offset; /* behind the operator's prefix */
     bool wants_stream, wants_usage;
 
