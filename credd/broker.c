@@ -4,6 +4,7 @@
 #include "proto/error.h"
 #include "proto/log.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,11 +17,20 @@ struct lease {
     uint64_t number;
     uint64_t generation; /* of the token that was lent */
     void *ticket;        /* of who asked; NULL: none, or learned from RENEW */
+    uint64_t request;    /* hash of the request's id; 0: not known */
     int64_t expires_ms;
     bool is_lost; /* could not be put into the table */
     struct lease *prev, *next;
     UT_hash_handle hh;
 };
+
+/* A request whose token was refused. */
+struct chance {
+    uint64_t request, credential_id;
+    bool is_used;
+};
+
+enum { CHANCES = 1024 /* remembered; requests come back within milliseconds */ };
 
 struct broker {
     const struct vault *vault;
@@ -32,6 +42,9 @@ struct broker {
     struct waiters waiters;
     uint32_t next_count; /* lower half of the next lease's number; starts at random, so that a restarted
                             broker does not give out the numbers of leases that still live */
+    struct chance chances[CHANCES]; /* a ring */
+    size_t next_chance;
+    unsigned char hash_key[crypto_shorthash_KEYBYTES];
     bool had_credential; /* at the last sync; true at first, so that none is said at start */
     struct broker_counters counters;
 };
@@ -47,6 +60,7 @@ struct broker *broker_new(const struct vault *vault, const struct rotation_rules
     broker->owner = owner;
     broker->had_credential = true;
     memcpy(&broker->next_count, seed + 16, sizeof broker->next_count);
+    memcpy(broker->hash_key, seed, sizeof broker->hash_key);
     broker->rotation = rotation_new(rules, seed);
     if (!broker->rotation)
         broker_free(&broker);
@@ -63,6 +77,46 @@ static struct lease *find_lease(const struct broker *broker, uint64_t number)
     struct lease *lease = NULL;
     HASH_FIND(hh, broker->table, &number, sizeof number, lease);
     return lease;
+}
+
+static uint64_t hash_request(const struct broker *broker, struct span request_id)
+{
+    uint64_t hash = 0;
+    if (request_id.length > 0)
+        crypto_shorthash((unsigned char *)&hash, (const unsigned char *)request_id.data, request_id.length,
+                         broker->hash_key);
+    return hash;
+}
+
+static struct chance *find_chance(struct broker *broker, uint64_t request, uint64_t credential_id)
+{
+    for (size_t i = 0; request != 0 && i < CHANCES; i++)
+        if (broker->chances[i].request == request && broker->chances[i].credential_id == credential_id)
+            return &broker->chances[i];
+    return NULL;
+}
+
+static void note_refused_token(struct broker *broker, const struct lease *lease)
+{
+    const struct credential *credential = vault_find(broker->vault, (uint32_t)(lease->number >> 32));
+    uint64_t id = credential ? credential_id_value(span_str(credential->id)) : 0;
+    if (id == 0 || lease->request == 0 || find_chance(broker, lease->request, id))
+        return;
+    broker->chances[broker->next_chance++ % CHANCES] = (struct chance){lease->request, id, false};
+}
+
+/* Takes out of the excluded what gets its second chance. Returns how many are left. */
+static size_t give_chances(struct broker *broker, uint64_t request, uint64_t *excluded, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct chance *chance = find_chance(broker, request, excluded[i]);
+        if (!chance || chance->is_used)
+            excluded[kept++] = excluded[i];
+        else
+            chance->is_used = true;
+    }
+    return kept;
 }
 
 /* Notes a lease of a credential that rotation has counted. NULL: over the limit or out of memory. */
@@ -230,6 +284,7 @@ static void grant(struct broker *broker, const struct waiter *asker, const struc
         return;
     }
     lease->ticket = asker->ticket;
+    lease->request = asker->request_hash;
     struct msg_grant grant = {.lease = lease->number,
                               .ttl_ms = LEASE_TTL_MS,
                               .credential_id = span_of(credential->id, CREDENTIAL_ID_BYTES - 1),
@@ -287,16 +342,19 @@ void broker_lease(struct broker *broker, void *worker, uint64_t request, const s
                   void *ticket, const struct moment *moment)
 {
     uint64_t excluded[WAITER_MAX_EXCLUDED];
+    uint64_t request_hash = hash_request(broker, lease->request_id);
+    size_t excluded_count = credential_ids_parse(lease->exclude, excluded, WAITER_MAX_EXCLUDED);
     struct waiter asker = {
         .worker = worker,
         .request = request,
+        .request_hash = request_hash,
         .ticket = ticket,
         .deadline_ms = deadline_of(lease, moment->now_ms),
         .wish = {.model = lease->model,
                  .conversation = lease->conversation_id,
                  .excluded = excluded,
                  .only = wanted_id(lease->credential_id),
-                 .excluded_count = credential_ids_parse(lease->exclude, excluded, WAITER_MAX_EXCLUDED)}};
+                 .excluded_count = give_chances(broker, request_hash, excluded, excluded_count)}};
     if (lease->wait_ms == 0)
         broker_pump(broker, moment); /* the others first; then it is now or never */
     /* Who comes while others wait waits behind them; the pump at the end of the turn looks at all. */
@@ -374,6 +432,8 @@ void broker_release(struct broker *broker, const struct msg_release *release, co
         broker->counters.released[release->outcome]++;
     if (rotation_report(broker->rotation, &report, moment, &view))
         log_change(&view, moment->now_ms);
+    if (lease && release->outcome == OUTCOME_UNAUTHORIZED)
+        note_refused_token(broker, lease);
     if (lease)
         lease_end(broker, lease);
     else

@@ -7,6 +7,9 @@
  * knows no lease, learns each live one from the first RENEW that names it; until then (a third of the life)
  * its counts are low. A worker that is lost keeps its leases for their life: it may only have reconnected.
  *
+ * A request that was refused as UNAUTHORIZED excludes that credential when it asks again. Once, that is not
+ * held against a credential whose token has changed since, or is being refreshed.
+ *
  * When every credential that could serve is at its limit a LEASE waits, first come first served, until one
  * ends or the asker's patience does. Waiters are forgotten when their worker goes. */
 #ifndef CREDD_BROKER_H

@@ -11,17 +11,29 @@ void candidate_fini(struct candidate *candidate)
     candidate->cooling_count = 0;
 }
 
+static void take_new_token(struct candidate *candidate)
+{
+    bool is_cured = candidate->verdict == CREDENTIAL_EXPIRED || candidate->verdict == CREDENTIAL_NEEDS_LOGIN;
+    if (!candidate->expects_refreshed) { /* a person's: perhaps another account's */
+        candidate_fini(candidate);
+        candidate->refreshed_ms = 0;
+        is_cured = true;
+    }
+    candidate->expects_refreshed = false;
+    if (!is_cured)
+        return;
+    candidate->verdict = CREDENTIAL_READY;
+    if (!candidate->is_off)
+        candidate->reason[0] = '\0';
+}
+
 void candidate_update(struct candidate *candidate, const struct rotation_fact *fact)
 {
     /* Generation 0 is a file that is broken for the moment: what the last token earned is kept for it. */
     bool is_new_token = fact->generation != 0 && fact->generation != candidate->fact.generation;
     uint64_t last_generation = candidate->fact.generation;
-    if (is_new_token) {
-        candidate_fini(candidate);
-        candidate->verdict = CREDENTIAL_READY;
-        if (!candidate->is_off)
-            candidate->reason[0] = '\0';
-    }
+    if (is_new_token)
+        take_new_token(candidate);
     candidate->has_token = fact->generation != 0;
     candidate->fact = *fact;
     if (!candidate->has_token)
@@ -160,13 +172,24 @@ bool candidate_report(struct candidate *candidate, const struct rotation_report 
     } else if (report->outcome == OUTCOME_EXHAUSTED) {
         changed = exhaust(candidate, exhausted_ms, now_ms);
     } else if (report->outcome == OUTCOME_UNAUTHORIZED && is_known) {
-        changed = judge(candidate, candidate->fact.can_refresh ? CREDENTIAL_EXPIRED : CREDENTIAL_NEEDS_LOGIN);
+        bool is_fresh = candidate->refreshed_ms != 0 && now_ms - candidate->refreshed_ms < ROTATION_FRESH_MS;
+        bool can_help = candidate->fact.can_refresh && !is_fresh;
+        changed = judge(candidate, can_help ? CREDENTIAL_EXPIRED : CREDENTIAL_NEEDS_LOGIN);
     } else if (report->outcome == OUTCOME_RISK_CONTROL) {
         changed = judge(candidate, CREDENTIAL_DISABLED);
     }
     if (changed && !candidate->is_off)
         copy_clipped(candidate->reason, ROTATION_REASON_MAX_BYTES, report->reason);
     return changed;
+}
+
+bool candidate_condemn(struct candidate *candidate, struct span reason)
+{
+    if (!judge(candidate, CREDENTIAL_NEEDS_LOGIN))
+        return false;
+    if (!candidate->is_off)
+        copy_clipped(candidate->reason, ROTATION_REASON_MAX_BYTES, reason);
+    return true;
 }
 
 void candidate_switch(struct candidate *candidate, bool is_on, struct span reason)

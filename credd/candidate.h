@@ -24,12 +24,15 @@ struct candidate {
     char reason[ROTATION_REASON_MAX_BYTES + 1];
     int64_t in_flight;
     uint64_t uses;
-    bool is_off;     /* switched off by a person */
-    size_t position; /* in the order; of no meaning once gone */
-    bool has_token;  /* its file is usable; fact.generation is then its token's, else the last one's */
-    bool is_gone;    /* its file is; forgotten when in_flight is 0 */
-    bool is_new;     /* only within rotation_sync */
-    bool is_lost;    /* could not be put into the table */
+    bool is_off;            /* switched off by a person */
+    bool is_refreshing;     /* a new token is on its way */
+    bool expects_refreshed; /* the next new token is that one */
+    int64_t refreshed_ms;   /* when the present token came by a refresh; 0: it did not */
+    size_t position;        /* in the order; of no meaning once gone */
+    bool has_token;         /* its file is usable; fact.generation is then its token's, else the last one's */
+    bool is_gone;           /* its file is; forgotten when in_flight is 0 */
+    bool is_new;            /* only within rotation_sync */
+    bool is_lost;           /* could not be put into the table */
     UT_hash_handle hh;
 };
 
@@ -43,6 +46,8 @@ int64_t candidate_cools_until(const struct candidate *candidate, struct span mod
 /* The one function that moves a state. Returns true if it did; then `model` is the cooling one, or empty. */
 bool candidate_report(struct candidate *candidate, const struct rotation_report *report, int64_t exhausted_ms,
                       int64_t now_ms, struct span *model);
+/* As rotation_condemn. */
+bool candidate_condemn(struct candidate *candidate, struct span reason);
 /* Switches it off or on, as rotation_switch says. */
 void candidate_switch(struct candidate *candidate, bool is_on, struct span reason);
 void candidate_recall(const struct candidate *candidate, struct rotation_memory *memory);

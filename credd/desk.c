@@ -5,6 +5,8 @@
 #include "credd/file_maker.h"
 #include "credd/state_store.h"
 #include "credd/followers.h"
+#include "credd/http_call.h"
+#include "credd/refresher.h"
 #include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/log.h"
@@ -34,6 +36,8 @@ struct desk {
     struct file_maker *maker;
     struct calls *calls;
     struct credential_calls *credential_calls;
+    struct http_calls *http;
+    struct refresher *refresher;
     struct link *link;
     struct turn_hook *hook;
     uv_timer_t *due;    /* broker_tick */
@@ -44,6 +48,7 @@ struct desk {
     int64_t let_go_ms;  /* … until then at most */
     unsigned reports;   /* so far */
     struct broker_counters reported;
+    struct refresher_counters refreshes_reported;
     uint64_t key_refusals[FAILURE_COUNT], key_refusals_reported[FAILURE_COUNT];
 };
 
@@ -154,6 +159,14 @@ static void take_lease(struct desk *desk, struct peer *peer, uint64_t request, c
     send_refuse(desk, peer, request, &refuse);
 }
 
+/* A token that was refused is refreshed before the request asks again. */
+static void take_release(struct desk *desk, const struct msg_release *release, const struct moment *moment)
+{
+    broker_release(desk->broker, release, moment);
+    if (release->outcome == OUTCOME_UNAUTHORIZED)
+        refresher_tick(desk->refresher);
+}
+
 /* What workers say. Returns false if it is none of it. */
 static bool take_from_worker(struct desk *desk, struct peer *peer, const struct frame *frame,
                              const void *message)
@@ -162,7 +175,7 @@ static bool take_from_worker(struct desk *desk, struct peer *peer, const struct 
     if (frame->type == MESSAGE_LEASE)
         take_lease(desk, peer, frame->request, message, &moment);
     else if (frame->type == MESSAGE_RELEASE)
-        broker_release(desk->broker, message, &moment);
+        take_release(desk, message, &moment);
     else if (frame->type != MESSAGE_RENEW || broker_renew(desk->broker, message, &moment) < 0)
         return false;
     arm(desk, moment.now_ms);
@@ -281,6 +294,13 @@ static void report_counters(struct desk *desk)
         report_count(desk, refused_names[i], counters->refused[i], &reported->refused[i]);
     for (size_t i = 1; i < FAILURE_COUNT; i++)
         report_count(desk, key_names[i], desk->key_refusals[i], &desk->key_refusals_reported[i]);
+    const struct refresher_counters *refreshes = refresher_counters(desk->refresher);
+    report_count(desk, "codebuddy2api_refreshes_total{result=\"ok\"}", refreshes->refreshed,
+                 &desk->refreshes_reported.refreshed);
+    report_count(desk, "codebuddy2api_refreshes_total{result=\"failed\"}", refreshes->failed,
+                 &desk->refreshes_reported.failed);
+    report_count(desk, "codebuddy2api_refreshes_total{result=\"needs_login\"}", refreshes->needs_login,
+                 &desk->refreshes_reported.needs_login);
     for (size_t i = 0; i < OUTCOME_COUNT; i++)
         report_count(desk, outcome_names[i], counters->released[i], &reported->released[i]);
 }
@@ -308,6 +328,7 @@ static void on_report(uv_timer_t *timer)
 {
     struct desk *desk = timer->data;
     state_store_tick(desk->store);
+    refresher_tick(desk->refresher);
     if (++desk->reports % SAVE_USES_EVERY == 0)
         keys_save_uses(office_keys(desk->office));
     report_states(desk);
@@ -374,6 +395,22 @@ static int desk_acquire_files(struct desk *desk)
     return desk->credential_calls ? 0 : ERR_NOMEM;
 }
 
+static int desk_acquire_upstream(struct desk *desk)
+{
+    desk->http = http_calls_new(service_loop(desk->service), desk->settings);
+    if (!desk->http)
+        return ERR_NOMEM;
+    const struct refresher_parts refresher_parts = {.sites = desk->sites,
+                                                    .vault = desk->vault,
+                                                    .broker = desk->broker,
+                                                    .maker = desk->maker,
+                                                    .http = desk->http,
+                                                    .rescan = rescan,
+                                                    .owner = desk};
+    desk->refresher = refresher_new(desk->calls, &refresher_parts);
+    return desk->refresher ? 0 : ERR_NOMEM;
+}
+
 static int desk_acquire(struct desk *desk)
 {
     const struct rotation_rules rules = rules_of(desk->settings);
@@ -391,6 +428,7 @@ static int desk_acquire(struct desk *desk)
     }
     desk_take_vault(desk); /* before its states are put back */
     int error = desk_acquire_files(desk);
+    error = error ? error : desk_acquire_upstream(desk);
     if (error < 0)
         return error;
     desk->link = link_bind(desk->service, desk->settings->credd_bind, &handlers, desk);
@@ -435,6 +473,8 @@ void desk_close(struct desk **desk_pointer)
     file_maker_free(&desk->maker); /* these two answer who waits for them */
     state_store_close(&desk->store);
     credential_calls_free(&desk->credential_calls);
+    refresher_free(&desk->refresher);
+    http_calls_free(&desk->http);
     calls_free(&desk->calls);
     broker_free(&desk->broker);
     free(desk);

@@ -228,6 +228,8 @@ static enum standing stand(const struct rotation *rotation, const struct candida
         *until_ms = candidate->exhausted_until_ms;
         return EXHAUSTED;
     }
+    if (state == CREDENTIAL_EXPIRED && candidate->is_refreshing)
+        return FULL; /* soon it serves again */
     if (state != CREDENTIAL_READY)
         return OUT;
     if (site_refuses(rotation, candidate->fact.site, wish->model, moment->now_ms))
@@ -402,6 +404,33 @@ bool rotation_report(struct rotation *rotation, const struct rotation_report *re
     return true;
 }
 
+/* ---- refreshing ---- */
+
+void rotation_set_refreshing(struct rotation *rotation, uint32_t number, bool is_refreshing)
+{
+    struct candidate *candidate = find(rotation, number);
+    if (candidate)
+        candidate->is_refreshing = is_refreshing;
+}
+
+void rotation_expect_refreshed(struct rotation *rotation, uint32_t number, int64_t now_ms)
+{
+    struct candidate *candidate = find(rotation, number);
+    if (!candidate)
+        return;
+    candidate->expects_refreshed = true;
+    candidate->refreshed_ms = now_ms;
+}
+
+bool rotation_condemn(struct rotation *rotation, uint32_t number, struct span reason)
+{
+    struct candidate *candidate = find(rotation, number);
+    if (!candidate || candidate->is_gone || !candidate_condemn(candidate, reason))
+        return false;
+    rotation->changes++;
+    return true;
+}
+
 /* ---- what a person decides ---- */
 
 void rotation_pin(struct rotation *rotation, uint32_t number)
@@ -449,7 +478,7 @@ size_t rotation_next(const struct rotation *rotation, const struct moment *momen
         size_t i = (start + k) % rotation->count;
         int64_t until_ms;
         enum standing standing = stand(rotation, rotation->order[i], &any, moment, &until_ms);
-        if (standing != USABLE && standing != FULL)
+        if (standing != USABLE && (standing != FULL || rotation->order[i]->is_refreshing))
             continue;
         *served = k == 0 && !turn_is_over(rotation) ? rotation->served : 0;
         return i;

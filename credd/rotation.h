@@ -15,9 +15,11 @@
  *                  EXHAUSTED → exhausted                       UNAUTHORIZED → expired | needs_login
  *     cooling      per model; until the time is over → ready
  *     exhausted    until the time is over → ready
- *     expired      past its time (5 minutes early), or UNAUTHORIZED with a refresh token; a new token → ready
- *     needs_login  UNAUTHORIZED without a refresh token, or no usable file; a new token → ready
- *     disabled     by risk control: a new token → ready; switched off by a person: until switched on
+ *     expired      past its time (5 minutes early), or UNAUTHORIZED with a refresh token; a new token →
+ * ready. While it is being refreshed, requests wait for it if no other can serve needs_login  UNAUTHORIZED
+ * without a refresh token or within ROTATION_FRESH_MS of a refresh, a refresh token that is over, or no
+ * usable file; a new token → ready disabled     by risk control: a new token → ready; switched off by a
+ * person: until switched on
  *
  * MODEL_NOT_SERVED is about the site, not the credential: all credentials of that site are passed over for
  * that model for a minute. All other outcomes change nothing. What is to outlive the process is read and put
@@ -33,9 +35,10 @@ enum {
     ROTATION_COOL_DEFAULT_MS = 60 * 1000,    /* 429 that does not say until when */
     ROTATION_COOL_MAX_MS = 24 * 3600 * 1000, /* upstream.md, 6 */
     ROTATION_NOT_SERVED_MS = 60 * 1000,      /* long enough for a request's own failover */
-    ROTATION_MODEL_MAX_BYTES = 128,          /* LEASE's bound */
-    ROTATION_REASON_MAX_BYTES = 256,         /* RELEASE's bound */
-    ROTATION_MAX_MODELS = 64,                /* cooling models kept per credential */
+    ROTATION_FRESH_MS = 5 * 60 * 1000, /* a token refreshed this lately and refused is not refreshed again */
+    ROTATION_MODEL_MAX_BYTES = 128,    /* LEASE's bound */
+    ROTATION_REASON_MAX_BYTES = 256,   /* RELEASE's bound */
+    ROTATION_MAX_MODELS = 64,          /* cooling models kept per credential */
 };
 
 struct moment {
@@ -141,6 +144,16 @@ struct rotation_view {
 };
 bool rotation_report(struct rotation *rotation, const struct rotation_report *report,
                      const struct moment *moment, struct rotation_view *view);
+
+/* ---- refreshing ---- */
+
+/* Whether requests are to wait for it: a new token is being fetched, or written. */
+void rotation_set_refreshing(struct rotation *rotation, uint32_t number, bool is_refreshing);
+/* The next new token of this credential comes of a refresh, not of a person: what the account has earned
+ * (cooling, exhausted, disabled) stays. */
+void rotation_expect_refreshed(struct rotation *rotation, uint32_t number, int64_t now_ms);
+/* Its refresh token is over: needs_login. Returns true if the state changed. */
+bool rotation_condemn(struct rotation *rotation, uint32_t number, struct span reason);
 
 /* ---- what a person decides ---- */
 

@@ -11,7 +11,8 @@ enum { WAITER_MAX_EXCLUDED = 128 }; /* LEASE's exclude list holds 120 ids at mos
 struct waiter {
     void *worker;
     uint64_t request;
-    void *ticket; /* broker_lease's */
+    uint64_t request_hash; /* of the request's id, the same each time it asks */
+    void *ticket;          /* broker_lease's */
     int64_t deadline_ms;
     struct rotation_wish wish; /* in the queue: points into the waiter's own memory */
     struct waiter *prev, *next;
