@@ -10,12 +10,11 @@
 
 enum {
     SPARE_MAX = 256,               /* handles kept for the next request: 6 KB each */
-    FLAT_MAX_BYTES = 60 << 10,     /* libcurl sends head and body in one write below 64 KiB */
     RECEIVE_BYTES = 8 << 10,       /* per running transfer: a small answer in one read */
     CROWD_COUNT = 80,              /* running transfers from which on memory counts more than reads: */
     RECEIVE_CROWD_BYTES = 1 << 10, /* many streams are slow ones, whose events have hundreds of bytes */
     RECEIVE_TLS_BYTES = 4 << 10,   /* the least where a connection's streams wait for one another's reads */
-    SEND_FLAT_BYTES = 16 << 10,    /* libcurl's least; kept to the transfer's end over TLS */
+    SEND_SMALL_BYTES = 16 << 10,   /* libcurl's least; kept to the transfer's end over TLS */
     SEND_BYTES = 64 << 10,
     LINGER_MS = 1000,
     LINGER_BYTES = 64 << 10
@@ -29,14 +28,13 @@ struct transfer {
     struct transfers *home;
     CURL *easy;
     enum transfer_state state;
-    bool is_https; /* what the handle is set up for; meaningless before its first use */
-    bool is_set_up, is_touched, is_paused, has_dropped_call;
+    bool is_https; /* what the handle is set up for */
+    bool is_touched, is_paused, has_dropped_call;
     int fd; /* of its connection, -1 if not known */
     const struct transfer_handlers *handlers;
     void *owner;
     const struct payload *payload;
     struct payload_cursor cursor;
-    struct buffer flat; /* the payload in one piece, if it is small */
     struct response_head head;
     CURLcode code;
     int64_t linger_until_ms;
@@ -49,7 +47,8 @@ struct transfers {
     uv_loop_t *loop;
     struct curl_loop *curl_loop;
     struct transfers_options options;
-    struct transfer *spare, *lingering, *touched;
+    struct transfer *spare[2]; /* for http and for https */
+    struct transfer *lingering, *touched;
     size_t spare_count, running_count;
 };
 
@@ -94,7 +93,6 @@ static void transfer_recycle(struct transfer *transfer)
 {
     struct transfers *home = transfer->home;
     transfer_untouch(transfer);
-    buffer_fini(&transfer->flat);
     if (home->spare_count >= SPARE_MAX ||
         curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL) != CURLE_OK) {
         transfer_free(transfer);
@@ -103,7 +101,7 @@ static void transfer_recycle(struct transfer *transfer)
     transfer->state = TRANSFER_SPARE;
     transfer->handlers = NULL;
     transfer->payload = NULL;
-    DL_PREPEND(home->spare, transfer);
+    DL_PREPEND(home->spare[transfer->is_https], transfer);
     home->spare_count++;
 }
 
@@ -198,8 +196,6 @@ static int transfer_set_up(struct transfer *transfer)
     SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     SET(CURLOPT_SSL_VERIFYPEER, options->verify ? 1L : 0L);
     SET(CURLOPT_SSL_VERIFYHOST, options->verify ? 2L : 0L);
-    if (*options->ca_file)
-        SET(CURLOPT_CAINFO, options->ca_file);
     SET(CURLOPT_TCP_NODELAY, 1L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L); /* a silent stream's connection may pass a NAT that forgets */
     SET(CURLOPT_HEADERFUNCTION, on_header);
@@ -216,17 +212,24 @@ static int transfer_set_up(struct transfer *transfer)
 }
 
 /* What depends on the kind of upstream. With PIPEWAIT a burst of requests waits to learn whether the first
- * connection takes them all, rather than opening one each. */
-static int transfer_set_scheme(struct transfer *transfer, bool is_https)
+ * connection takes them all, rather than opening one each. Without TLS the certificates' names are only
+ * memory that every connection copies. */
+static int transfer_set_up_scheme(struct transfer *transfer)
 {
     CURLcode code = CURLE_OK;
-    if (transfer->is_set_up && transfer->is_https == is_https)
-        return 0;
-    SET(CURLOPT_HTTP_VERSION, is_https ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
-    SET(CURLOPT_PIPEWAIT, is_https ? 1L : 0L);
-    SET(CURLOPT_PROXY, is_https ? NULL : "");
-    transfer->is_https = is_https;
-    transfer->is_set_up = code == CURLE_OK;
+    if (transfer->is_https) {
+        SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+        SET(CURLOPT_PIPEWAIT, 1L);
+        if (*transfer->home->options.ca_file)
+            SET(CURLOPT_CAINFO, transfer->home->options.ca_file);
+    } else {
+        SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+        SET(CURLOPT_PROXY, "");
+        SET(CURLOPT_CAINFO, NULL);
+        SET(CURLOPT_CAPATH, NULL);
+        SET(CURLOPT_PROXY_CAINFO, NULL);
+        SET(CURLOPT_PROXY_CAPATH, NULL);
+    }
     return code == CURLE_OK ? 0 : ERR_NOMEM;
 }
 
@@ -240,33 +243,26 @@ static long transfer_receive_bytes(const struct transfer *transfer)
 static int transfer_set_call(struct transfer *transfer, const struct transfer_call *call)
 {
     CURLcode code = CURLE_OK;
-    const char *fields = NULL;
-    int error = transfer_set_scheme(transfer, span_starts_with(span_str(call->url), SPAN("https://")));
-    if (error < 0)
-        return error;
-    if (call->payload->length <= FLAT_MAX_BYTES) {
-        if (payload_flatten(call->payload, &transfer->flat) < 0)
-            return ERR_NOMEM;
-        fields = transfer->flat.data;
-    }
-    transfer->payload = call->payload;
+    const struct payload *payload = call->payload;
+    bool is_small = payload->count == 1 && payload->length <= TRANSFER_SMALL_BYTES;
+    transfer->payload = payload;
     /* Refused for a handle that has kept its buffer (HTTP/2): then that one serves. */
     curl_easy_setopt(transfer->easy, CURLOPT_BUFFERSIZE, transfer_receive_bytes(transfer));
-    SET(CURLOPT_UPLOAD_BUFFERSIZE, fields ? (long)SEND_FLAT_BYTES : (long)SEND_BYTES);
+    SET(CURLOPT_UPLOAD_BUFFERSIZE, is_small ? (long)SEND_SMALL_BYTES : (long)SEND_BYTES);
     SET(CURLOPT_URL, call->url);
     SET(CURLOPT_HTTPHEADER, call->headers->list);
     SET(CURLOPT_POST, 1L);
-    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->payload->length);
-    SET(CURLOPT_POSTFIELDS, fields); /* NULL: by on_read */
+    SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)payload->length);
+    SET(CURLOPT_POSTFIELDS, is_small ? payload->pieces[0].data : NULL); /* NULL: by on_read */
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)call->connect_timeout_ms);
     return code == CURLE_OK ? 0 : ERR_NOMEM;
 }
 
-static struct transfer *transfer_new(struct transfers *transfers)
+static struct transfer *transfer_new(struct transfers *transfers, bool is_https)
 {
-    struct transfer *transfer = transfers->spare;
+    struct transfer *transfer = transfers->spare[is_https];
     if (transfer) {
-        DL_DELETE(transfers->spare, transfer);
+        DL_DELETE(transfers->spare[is_https], transfer);
         transfers->spare_count--;
         return transfer;
     }
@@ -274,8 +270,9 @@ static struct transfer *transfer_new(struct transfers *transfers)
     if (!transfer)
         return NULL;
     transfer->home = transfers;
+    transfer->is_https = is_https;
     transfer->easy = curl_easy_init();
-    if (transfer->easy && transfer_set_up(transfer) == 0)
+    if (transfer->easy && transfer_set_up(transfer) == 0 && transfer_set_up_scheme(transfer) == 0)
         return transfer;
     transfer_free(transfer);
     return NULL;
@@ -284,7 +281,8 @@ static struct transfer *transfer_new(struct transfers *transfers)
 struct transfer *transfer_start(struct transfers *transfers, const struct transfer_call *call,
                                 const struct transfer_handlers *handlers, void *owner)
 {
-    struct transfer *transfer = transfer_new(transfers);
+    bool is_https = span_starts_with(span_str(call->url), SPAN("https://"));
+    struct transfer *transfer = transfer_new(transfers, is_https);
     if (!transfer)
         return NULL;
     transfer->handlers = handlers;
@@ -368,7 +366,6 @@ bool transfer_drop_call(struct transfer *transfer)
     SET(CURLOPT_POSTFIELDS, NULL);
     if (code != CURLE_OK)
         return false;
-    buffer_fini(&transfer->flat);
     transfer->payload = NULL;
     transfer->has_dropped_call = true;
     return true;
@@ -454,9 +451,10 @@ void transfers_free(struct transfers **transfers_at)
     if (!transfers)
         return;
     transfers_cut_lingering(transfers, INT64_MAX);
-    DL_FOREACH_SAFE (transfers->spare, transfer, next) {
-        transfer_free(transfer);
-    }
+    for (size_t i = 0; i < 2; i++)
+        DL_FOREACH_SAFE (transfers->spare[i], transfer, next) {
+            transfer_free(transfer);
+        }
     curl_loop_free(&transfers->curl_loop);
     free(transfers);
 }

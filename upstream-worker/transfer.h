@@ -19,6 +19,10 @@
 
 #include <uv.h>
 
+/* A payload of one piece and at most this size leaves with the head, in one write; any other is read piece by
+ * piece. Below libcurl's 64 KiB. */
+enum { TRANSFER_SMALL_BYTES = 60 << 10 };
+
 enum transfer_flow { TRANSFER_TAKEN, TRANSFER_PAUSE /* give me these bytes again after transfer_resume */ };
 
 /* How it ended. */
