@@ -6,6 +6,8 @@
 #include "credd/state_store.h"
 #include "credd/followers.h"
 #include "credd/http_call.h"
+#include "credd/logins.h"
+#include "credd/model_lists.h"
 #include "credd/refresher.h"
 #include "proto/clock.h"
 #include "proto/error.h"
@@ -38,6 +40,8 @@ struct desk {
     struct credential_calls *credential_calls;
     struct http_calls *http;
     struct refresher *refresher;
+    struct logins *logins;
+    struct model_lists *model_lists;
     struct link *link;
     struct turn_hook *hook;
     uv_timer_t *due;    /* broker_tick */
@@ -407,8 +411,14 @@ static int desk_acquire_upstream(struct desk *desk)
                                                     .http = desk->http,
                                                     .rescan = rescan,
                                                     .owner = desk};
+    const struct logins_parts logins_parts = {
+        .sites = desk->sites, .maker = desk->maker, .http = desk->http, .rescan = rescan, .owner = desk};
+    const struct model_lists_parts model_parts = {
+        .broker = desk->broker, .http = desk->http, .settings = desk->settings};
     desk->refresher = refresher_new(desk->calls, &refresher_parts);
-    return desk->refresher ? 0 : ERR_NOMEM;
+    desk->logins = logins_new(desk->calls, &logins_parts);
+    desk->model_lists = model_lists_new(desk->calls, &model_parts);
+    return desk->refresher && desk->logins && desk->model_lists ? 0 : ERR_NOMEM;
 }
 
 static int desk_acquire(struct desk *desk)
@@ -474,6 +484,8 @@ void desk_close(struct desk **desk_pointer)
     state_store_close(&desk->store);
     credential_calls_free(&desk->credential_calls);
     refresher_free(&desk->refresher);
+    logins_free(&desk->logins);
+    model_lists_free(&desk->model_lists);
     http_calls_free(&desk->http);
     calls_free(&desk->calls);
     broker_free(&desk->broker);
