@@ -127,7 +127,6 @@ static void on_up(void *owner, struct peer *peer, const struct msg_hello *hello)
 {
     (void)owner;
     followers_meet(peer, hello);
-    log_info(NULL, "peer_up", LOG_STR("peer", peer_name(peer)));
 }
 
 static void on_down(void *owner, struct peer *peer, enum link_down why)
@@ -135,7 +134,7 @@ static void on_down(void *owner, struct peer *peer, enum link_down why)
     struct desk *desk = owner;
     broker_forget_worker(desk->broker, peer);
     calls_forget_peer(desk->calls, peer);
-    log_info(NULL, "peer_down", LOG_STR("peer", peer_name(peer)), LOG_INT("why", why));
+    (void)why;
 }
 
 static void unexpected(struct peer *peer, const struct frame *frame)
