@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* A hundred thousand random steps through broker and rotation, each held against a plain model of what
- * design.md and upstream.md say. Seeded, so that a failure can be seen again. */
+/* A million leases through broker and rotation, by random outcomes, deaths, restarts and people, each held
+ * against a plain model of what design.md and upstream.md say. Seeded, so that a failure can be seen again.
+ */
 #include "credd/broker.h"
+#include "credd/state_text.h"
 #include "proto/log.h"
 
 #include <fcntl.h>
@@ -15,7 +17,7 @@
 #include <cmocka.h>
 
 enum {
-    STEPS = 100000,
+    LEASES = 1000000,
     CREDENTIALS = 5,
     MODELS = 3,
     CONVERSATIONS = 6,
@@ -32,6 +34,7 @@ enum {
 struct model_credential {
     int64_t cools_until_ms[MODELS], exhausted_until_ms;
     bool is_bad; /* unauthorized or disabled, until a new token */
+    bool is_off; /* by a person */
     int in_flight;
 };
 
@@ -61,10 +64,11 @@ struct simulation {
     size_t live_count;
     struct waiting waiting[MAX_WAITING]; /* asked and not answered, oldest first */
     size_t waiting_count;
-    int current, served;
+    int current, served, pinned; /* -1: none */
+    bool is_auto;
     int bound_to[CONVERSATIONS]; /* -1: none */
     int64_t bound_ms[CONVERSATIONS];
-    uint64_t granted, refused, adopted, expired, waited;
+    uint64_t granted, refused, adopted, expired, waited, restarts;
 };
 
 static uint32_t roll(struct simulation *sim, uint32_t below)
@@ -80,7 +84,8 @@ static const char *const models[MODELS] = {"gpt", "claude", "gemini"};
 static bool is_ready(const struct simulation *sim, int c, int model)
 {
     const struct model_credential *credential = &sim->credentials[c];
-    return !credential->is_bad && credential->exhausted_until_ms <= sim->moment.now_ms &&
+    return !credential->is_bad && !credential->is_off &&
+           credential->exhausted_until_ms <= sim->moment.now_ms &&
            credential->cools_until_ms[model] <= sim->moment.now_ms &&
            sim->not_served_until_ms[model] <= sim->moment.now_ms;
 }
@@ -92,7 +97,7 @@ static bool has_room(const struct simulation *sim, int c)
 
 static int next_in_turn(const struct simulation *sim, int model)
 {
-    int start = sim->served >= TURN ? sim->current + 1 : sim->current;
+    int start = sim->is_auto && sim->served >= TURN ? sim->current + 1 : sim->current;
     for (int k = 0; k < CREDENTIALS; k++) {
         int c = (start + k) % CREDENTIALS;
         if (is_ready(sim, c, model) && has_room(sim, c))
@@ -111,6 +116,8 @@ static bool is_bound(const struct simulation *sim, int conversation)
 static int expect_choice(struct simulation *sim, const struct waiting *asked)
 {
     int conversation = asked->conversation, bound = -1;
+    if (sim->pinned >= 0 && is_ready(sim, sim->pinned, asked->model) && has_room(sim, sim->pinned))
+        return sim->pinned;
     if (is_bound(sim, conversation) && is_ready(sim, sim->bound_to[conversation], asked->model))
         bound = sim->bound_to[conversation];
     if (bound >= 0 && has_room(sim, bound)) {
@@ -120,7 +127,7 @@ static int expect_choice(struct simulation *sim, const struct waiting *asked)
     int c = next_in_turn(sim, asked->model);
     if (c < 0)
         return -1;
-    bool goes_on = c == sim->current && sim->served < TURN;
+    bool goes_on = c == sim->current && (!sim->is_auto || sim->served < TURN);
     sim->served = goes_on ? sim->served + 1 : 1;
     sim->current = c;
     if (conversation >= 0 && bound < 0) {
@@ -184,7 +191,7 @@ static void on_refuse(void *owner, void *worker, uint64_t request, const struct 
             until_ms = credential->exhausted_until_ms; /* is asked first */
         else if (sim->not_served_until_ms[asked.model] > sim->moment.now_ms)
             continue;
-        if (credential->is_bad || until_ms <= sim->moment.now_ms)
+        if (credential->is_bad || credential->is_off || until_ms <= sim->moment.now_ms)
             continue;
         any_back = true;
         back_ms = until_ms < back_ms ? until_ms : back_ms;
@@ -346,7 +353,7 @@ static void step_new_token(struct simulation *sim)
     int c = (int)roll(sim, CREDENTIALS);
     struct model_credential *credential = &sim->credentials[c];
     put_token(sim, c);
-    *credential = (struct model_credential){.in_flight = credential->in_flight};
+    *credential = (struct model_credential){.in_flight = credential->in_flight, .is_off = credential->is_off};
     for (size_t i = 0; i < sim->live_count; i++)
         if (sim->live[i].credential == c)
             sim->live[i].is_old_token = true;
@@ -365,18 +372,17 @@ static void start_broker(struct simulation *sim)
     assert_false(broker_sync(sim->broker, &sim->moment));
 }
 
-/* credd is killed and comes back: it has forgotten states, turn, bonds and who waits; the workers' first
- * RENEW tells it their leases. What dead workers held is free. */
+/* credd is killed and comes back: its state file has states, turn and what people decided; bonds and who
+ * waits are forgotten; the workers' first RENEW tells it their leases. What dead workers held is free. */
 static void step_restart(struct simulation *sim)
 {
+    struct buffer state = {0};
+    assert_int_equal(state_text_append(&state, sim->vault, broker_rotation(sim->broker), &sim->moment), 0);
     broker_free(&sim->broker);
     assert_int_equal(sim->tickets, 0);
     sim->waiting_count = 0; /* workers ask again; here they are new questions */
-    sim->current = sim->served = 0;
     for (int i = 0; i < CONVERSATIONS; i++)
         sim->bound_to[i] = -1;
-    for (int c = 0; c < CREDENTIALS; c++)
-        sim->credentials[c] = (struct model_credential){.in_flight = sim->credentials[c].in_flight};
     memset(sim->not_served_until_ms, 0, sizeof sim->not_served_until_ms);
     for (size_t i = sim->live_count; i-- > 0;) {
         sim->live[i].is_old_token = false; /* as far as the new one can know */
@@ -384,9 +390,41 @@ static void step_restart(struct simulation *sim)
             drop_live(sim, i);
     }
     start_broker(sim);
+    assert_int_equal(
+        state_text_apply(buffer_span(&state), sim->vault, broker_rotation(sim->broker), &sim->moment), 0);
+    buffer_fini(&state);
+    sim->restarts++;
     for (int worker = 0; worker < WORKERS; worker++)
         step_renew(sim, worker);
     sim->adopted += broker_counters(sim->broker)->adopted;
+}
+
+static void step_person(struct simulation *sim)
+{
+    struct rotation *rotation = broker_rotation(sim->broker);
+    int c = (int)roll(sim, CREDENTIALS);
+    uint32_t number = vault_at(sim->vault, (size_t)c)->number, dice = roll(sim, 10);
+    struct model_credential *credential = &sim->credentials[c];
+    if (dice < 2) {
+        sim->pinned = c;
+        rotation_pin(rotation, number);
+    } else if (dice < 4) {
+        sim->pinned = -1;
+        rotation_pin(rotation, 0);
+    } else if (dice == 4) {
+        sim->is_auto = !sim->is_auto;
+        rotation_set_auto(rotation, sim->is_auto);
+    } else if (dice == 5) {
+        credential->is_off = true;
+        assert_true(rotation_switch(rotation, number, false, SPAN("a person")));
+    } else {
+        struct rotation_memory memory;
+        rotation_recall(rotation, (size_t)c, &memory);
+        bool was_refused = memory.verdict == CREDENTIAL_NEEDS_LOGIN; /* switching on does not cure that */
+        *credential = (struct model_credential){.in_flight = credential->in_flight,
+                                                .is_bad = credential->is_bad && was_refused};
+        assert_true(rotation_switch(rotation, number, true, SPAN("")));
+    }
 }
 
 static void check(const struct simulation *sim)
@@ -415,6 +453,8 @@ static void step(struct simulation *sim)
         step_restart(sim);
     else if (dice < 995)
         step_death(sim);
+    else if (dice < 997)
+        step_person(sim);
     else
         step_new_token(sim);
     broker_pump(sim->broker, &sim->moment); /* the end of the turn */
@@ -424,20 +464,22 @@ static void step(struct simulation *sim)
 static void test_random_lives(void **state)
 {
     struct simulation *sim = *state;
-    for (int i = 0; i < STEPS; i++)
+    while (sim->granted < LEASES)
         step(sim);
-    print_message("granted %llu refused %llu waited %llu adopted %llu expired %llu\n",
+    print_message("granted %llu refused %llu waited %llu adopted %llu expired %llu restarts %llu\n",
                   (unsigned long long)sim->granted, (unsigned long long)sim->refused,
                   (unsigned long long)sim->waited, (unsigned long long)sim->adopted,
-                  (unsigned long long)sim->expired);
-    assert_true(sim->granted > 10000 && sim->refused > 100 && sim->waited > 100 && sim->adopted > 100 &&
-                sim->expired > 100); /* it went everywhere */
+                  (unsigned long long)sim->expired, (unsigned long long)sim->restarts);
+    assert_true(sim->refused > 10000 && sim->waited > 10000 && sim->adopted > 10000 && sim->expired > 1000 &&
+                sim->restarts > 1000); /* it went everywhere */
 }
 
 static int simulation_open(void **state)
 {
     struct simulation *sim = calloc(1, sizeof *sim);
     sim->random = 20261123;
+    sim->pinned = -1;
+    sim->is_auto = true;
     sim->moment = (struct moment){.now_ms = 1000, .wall_ms = 1790000000000};
     snprintf(sim->directory, sizeof sim->directory, "/tmp/lease_simulation.XXXXXX");
     assert_non_null(mkdtemp(sim->directory));
