@@ -70,6 +70,25 @@ static int set_one(struct settings *settings, struct span name, const json_t *va
     return 0;
 }
 
+/* The others are the same in both; their texts must stay where they are. */
+static void exchange_live_ones(struct settings *a, struct settings *b)
+{
+    for (size_t i = 0; i < setting_row_count; i++) {
+        const struct setting *row = &setting_rows[i];
+        void *in_a = (char *)a + row->offset, *in_b = (char *)b + row->offset;
+        size_t size = row->kind == SETTING_NUMBER ? sizeof(int64_t)
+                      : row->kind == SETTING_FLAG ? sizeof(bool)
+                                                  : sizeof(char *);
+        char kept[sizeof(int64_t)];
+        if (!row->live) /* no secret is */
+            continue;
+        a->sources[i] = b->sources[i];
+        memcpy(kept, in_a, size);
+        memcpy(in_a, in_b, size);
+        memcpy(in_b, kept, size);
+    }
+}
+
 int live_set(struct live *live, const json_t *values, struct live_problem *problem)
 {
     struct settings next;
@@ -82,12 +101,10 @@ int live_set(struct live *live, const json_t *values, struct live_problem *probl
     }
     if (error == 0 && settings_check(&next, &reason) < 0)
         error = refuse(problem, SPAN(""), reason);
-    if (error < 0) {
-        settings_fini(&next);
-        return error;
+    if (error == 0) {
+        exchange_live_ones(&live->now, &next);
+        log_set_level(log_level_of(live->now.log_level));
     }
-    settings_fini(&live->now);
-    live->now = next;
-    log_set_level(log_level_of(live->now.log_level));
-    return 0;
+    settings_fini(&next);
+    return error;
 }

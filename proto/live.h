@@ -2,8 +2,8 @@
 /* live - the settings as they are now: those this process started with, and over them what was set at run
  * time. Pure; never blocks.
  *
- * Users keep the pointer that live_settings returns: it stays the same, numbers change behind it. A text of
- * it may be freed by any later turn: copy what is needed for longer. */
+ * Users keep the pointer that live_settings returns: it stays the same, what is live changes behind it. A
+ * text that is live may be freed by any later turn: copy what is needed for longer. */
 #ifndef PROTO_LIVE_H
 #define PROTO_LIVE_H
 

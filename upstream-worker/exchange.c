@@ -297,7 +297,7 @@ static void exchange_start(struct exchange *exchange)
 {
     const struct request_body *request = exchange->request;
     struct span model = request_body_model(request);
-    struct span prefix = exchange->home->request_options.model_prefix;
+    struct span prefix = exchange->rulebook->options.model_prefix;
     if (prefix.length < model.length && span_starts_with(model, prefix))
         exchange->upstream_model_offset = prefix.length;
     exchange->model = span_dup(model);
@@ -417,7 +417,7 @@ static void exchange_open(struct exchange *exchange, const struct msg_request *r
         return;
     }
     exchange->body = malloc(exchange->body_bytes + 1); /* at once: pages are touched as they fill */
-    exchange->request = request_body_new(&exchange->home->request_options);
+    exchange->request = request_body_new(&exchange->rulebook->options);
     if (!exchange->body || !exchange->request) {
         exchange_fail(exchange, FAILURE_INTERNAL, OUTCOME_BLAMELESS);
         return;
@@ -445,6 +445,7 @@ struct exchange *exchange_new(struct exchange_home *home, struct peer *peer, uin
         free(exchange);
         return NULL;
     }
+    exchange->rulebook = rulebook_hold(home->rulebook);
     exchange_open(exchange, request);
     return exchange;
 }
@@ -461,6 +462,7 @@ void exchange_free(struct exchange **exchange_at)
     buffer_fini(&exchange->out);
     buffer_fini(&exchange->ending.texts);
     relay_fini(&exchange->relay);
+    rulebook_drop(&exchange->rulebook);
     free(exchange->texts);
     free(exchange->model);
     free(exchange);

@@ -26,8 +26,8 @@
 #include "proto/reporter.h"
 #include "upstream-worker/answer.h"
 #include "upstream-worker/lease.h"
-#include "upstream-worker/request_body.h"
 #include "upstream-worker/request_ids.h"
+#include "upstream-worker/rulebook.h"
 #include "upstream-worker/transfer.h"
 
 enum exchange_state {
@@ -57,8 +57,8 @@ struct exchange_home {
     struct reporter *reporter;
     struct scratch scratch;
     struct request_ids ids;
-    struct request_options request_options;
-    struct buffer spare; /* output memory, used again and again: streams that wait hold none */
+    struct rulebook *rulebook; /* for the next request */
+    struct buffer spare;       /* output memory, used again and again: streams that wait hold none */
     struct exchange_counters counters;
     int64_t (*now_ms)(const void *context); /* the loop's time */
     const void *now_context;

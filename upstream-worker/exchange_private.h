@@ -37,6 +37,7 @@ struct exchange {
     /* Its body; let go at the first byte of a stream's answer. */
     char *body;
     size_t body_bytes, arrived_bytes;
+    struct rulebook *rulebook; /* held: `request` and its payload borrow from it */
     struct request_body *request;
     struct buffer flat; /* a small one, as the upstream wants it: `body` and `request` are gone then */
     struct span flat_piece;

@@ -33,6 +33,7 @@ static struct world {
     struct said said;
     struct settings settings;
     struct exchange_home home;
+    struct rulebook rulebook;
     int over_count;
 
     int ask_count;
@@ -331,8 +332,11 @@ static int set_up(void **state)
     world.home.settings = &world.settings;
     world.home.now_ms = read_now;
     world.home.over = on_over;
-    world.home.request_options = (struct request_options){
-        .default_model = SPAN("default"), .model_prefix = SPAN("cb/"), .system_text = SPAN("Be kind.")};
+    world.rulebook = (struct rulebook){.holders = 1,
+                                       .options = {.default_model = SPAN("default"),
+                                                   .model_prefix = SPAN("cb/"),
+                                                   .system_text = SPAN("Be kind.")}};
+    world.home.rulebook = &world.rulebook;
     scratch_init(&world.home.scratch);
     request_ids_init(&world.home.ids, NULL);
     return 0;
@@ -341,6 +345,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    assert_int_equal(world.rulebook.holders, 1); /* requests that are over hold it no more */
     scratch_fini(&world.home.scratch);
     buffer_fini(&world.home.spare);
     buffer_fini(&world.said.data);

@@ -243,6 +243,8 @@ static void credd_frame(void *owner, struct peer *peer, const struct frame *fram
     } else if (frame->type == MESSAGE_RENEW) {
         world->renew_count++;
         world->renewed_leases = ((const struct msg_renew *)message)->leases.length / 8;
+    } else if (frame->type == MESSAGE_FOLLOW) {
+        world->follower = peer;
     } else {
         require(frame->type == MESSAGE_RELEASE, "an unknown message at credd");
         const struct msg_release *release = message;
@@ -253,7 +255,22 @@ static void credd_frame(void *owner, struct peer *peer, const struct frame *fram
     }
 }
 
-static const struct link_handlers credd_handlers = {other_up, other_down, credd_frame};
+static void credd_down(void *owner, struct peer *peer, enum link_down why)
+{
+    struct fake_world *world = owner;
+    (void)why;
+    if (world->follower == peer)
+        world->follower = NULL;
+}
+
+static const struct link_handlers credd_handlers = {other_up, credd_down, credd_frame};
+
+void fake_send_state(struct fake_world *world, uint64_t version, const char *body)
+{
+    const struct msg_state state = {.version = version, .body = span_str(body)};
+    FAKE_UNTIL(world, world->follower);
+    require(peer_send(world->follower, MESSAGE_STATE, 0, &state) == 0, "cannot send STATE");
+}
 
 /* ---- statsd ---- */
 

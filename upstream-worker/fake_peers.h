@@ -48,6 +48,7 @@ struct fake_world {
 
     /* credd: grants c1, c2 … cN in turn, leaving out the excluded; with none left, refuses. */
     int credential_count;
+    struct peer *follower; /* the worker, on its link that follows credd */
     enum failure refusal;
     uint32_t ttl_ms;
     bool is_credd_mute;
@@ -93,6 +94,8 @@ void fake_credit(struct fake_world *world, struct fake_request *request);
 /* The request's event, once statsd has it. */
 const struct fake_event *fake_wait_event(struct fake_world *world, const struct fake_request *request);
 void fake_close_credd(struct fake_world *world);
+/* Sends STATE to the worker, once it follows. */
+void fake_send_state(struct fake_world *world, uint64_t version, const char *body);
 void fake_open_credd(struct fake_world *world);
 void fake_close_gateway(struct fake_world *world);
 void fake_open_gateway(struct fake_world *world);

@@ -39,6 +39,7 @@ int main(int argc, char **argv)
 {
     struct settings settings = {0};
     struct service *service = NULL;
+    struct live *live = NULL;
     struct reporter *reporter = NULL;
     struct worker *worker = NULL;
     int exit_code = EXIT_CONFIG; /* the supervisor does not restart this one */
@@ -52,8 +53,9 @@ int main(int argc, char **argv)
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         goto out;
     service = service_new("upstream-worker", instance, &settings);
-    reporter = service ? reporter_new(service) : NULL;
-    worker = reporter ? worker_new(service, &settings, reporter) : NULL;
+    live = live_new(&settings);
+    reporter = service && live ? reporter_new(service) : NULL;
+    worker = reporter ? worker_new(service, live, reporter) : NULL;
     if (!worker)
         goto out;
 
@@ -62,6 +64,7 @@ int main(int argc, char **argv)
 out:
     worker_free(&worker);
     reporter_free(&reporter);
+    live_free(&live);
     service_free(&service);
     curl_global_cleanup();
     settings_fini(&settings);

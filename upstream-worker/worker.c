@@ -3,7 +3,7 @@
 #include "proto/error.h"
 #include "proto/log.h"
 #include "upstream-worker/exchange.h"
-#include "upstream-worker/replacements.h"
+#include "upstream-worker/rulebook.h"
 
 #include <stdlib.h>
 
@@ -33,7 +33,7 @@ struct slot {
 struct worker {
     struct service *service;
     struct exchange_home home;
-    struct replacements replacements;
+    struct follow *follow;
     struct link *gateways;
     struct slot *slots;    /* by gateway and number */
     struct slot *scanning; /* bodies that are too large for one turn */
@@ -294,28 +294,6 @@ static int64_t read_connections(void *context)
     return (int64_t)transfers_connection_count(((struct worker *)context)->home.transfers);
 }
 
-static struct span first_in_list(const char *list)
-{
-    size_t length = strcspn(list, ",");
-    struct span first = span_of(list, length);
-    while (first.length > 0 && first.data[0] == ' ')
-        first = span_of(first.data + 1, first.length - 1);
-    while (first.length > 0 && first.data[first.length - 1] == ' ')
-        first.length--;
-    return first;
-}
-
-static void worker_set_options(struct worker *worker, const struct settings *settings)
-{
-    worker->home.request_options = (struct request_options){
-        .default_model = first_in_list(settings->models),
-        .model_prefix = span_str(settings->model_prefix),
-        .system_text = span_str(settings->system_message),
-        .rules = worker->replacements.rules,
-        .rule_count = worker->replacements.count,
-    };
-}
-
 /* Everything that does not need the network. */
 static int worker_prepare(struct worker *worker, const struct settings *settings)
 {
@@ -327,16 +305,12 @@ static int worker_prepare(struct worker *worker, const struct settings *settings
     uv_loop_t *loop = service_loop(worker->service);
     if (!settings->ssl_verify)
         log_warning(NULL, "ssl_verify_off", LOG_STR("meaning", "anyone on the way can read the tokens"));
-    if (replacements_load(&worker->replacements, settings->replacements) < 0) {
-        log_error(NULL, "bad_setting", LOG_STR("name", "CODEBUDDY_REPLACEMENTS"));
-        return ERR_CONFIG;
-    }
-    worker_set_options(worker, settings);
+    worker->home.rulebook = rulebook_new(settings);
     worker->home.now_context = loop;
     worker->hook = service_at_turn_end(worker->service, worker_on_turn_end, worker);
     worker->timer = calloc(1, sizeof *worker->timer);
     worker->home.transfers = transfers_new(loop, &options);
-    if (!worker->hook || !worker->timer || !worker->home.transfers) {
+    if (!worker->home.rulebook || !worker->hook || !worker->timer || !worker->home.transfers) {
         log_error(NULL, "out_of_memory");
         return ERR_NOMEM;
     }
@@ -346,8 +320,21 @@ static int worker_prepare(struct worker *worker, const struct settings *settings
     return 0;
 }
 
-struct worker *worker_new(struct service *service, const struct settings *settings, struct reporter *reporter)
+/* credd told us the settings: they hold for the next request. */
+static void worker_on_state(void *context, const json_t *state)
 {
+    struct worker *worker = context;
+    struct rulebook *next = rulebook_new(worker->home.settings);
+    (void)state;
+    if (!next)
+        return; /* logged; the old ones hold */
+    rulebook_drop(&worker->home.rulebook);
+    worker->home.rulebook = next;
+}
+
+struct worker *worker_new(struct service *service, struct live *live, struct reporter *reporter)
+{
+    const struct settings *settings = live_settings(live);
     struct worker *worker = calloc(1, sizeof *worker);
     if (!worker)
         return NULL;
@@ -364,12 +351,15 @@ struct worker *worker_new(struct service *service, const struct settings *settin
         worker->home.leases = leases_new(service, settings->credd_endpoint);
     if (worker->home.leases)
         worker->gateways = link_connect(service, settings->gateway_endpoints, &gateway_handlers, worker);
-    if (!worker->gateways) {
+    if (worker->gateways)
+        worker->follow = follow_new(service, live, worker_on_state, worker);
+    if (!worker->follow) {
         worker_free(&worker);
         return NULL;
     }
     reporter_watch_link(reporter, "gateway", worker->gateways);
     reporter_watch_link(reporter, "credd", leases_link(worker->home.leases));
+    reporter_watch_link(reporter, "follow", follow_link(worker->follow));
     service_on_drain(service, worker_on_drain, worker);
     service_report_gauge(service, "streams", read_streams, worker);
     service_report_gauge(service, "leases", read_leases, worker);
@@ -394,6 +384,7 @@ void worker_free(struct worker **worker_at)
         exchange_lose_gateway(slot->exchange);
     }
     worker_free_dead(worker);
+    follow_free(&worker->follow);
     link_close(&worker->gateways);
     leases_free(&worker->home.leases);
     transfers_free(&worker->home.transfers);
@@ -404,6 +395,6 @@ void worker_free(struct worker **worker_at)
         free(worker->timer);
     scratch_fini(&worker->home.scratch);
     buffer_fini(&worker->home.spare);
-    replacements_fini(&worker->replacements);
+    rulebook_drop(&worker->home.rulebook);
     free(worker);
 }

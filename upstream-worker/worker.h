@@ -4,14 +4,14 @@
 #ifndef UPSTREAM_WORKER_WORKER_H
 #define UPSTREAM_WORKER_WORKER_H
 
+#include "proto/follow.h"
 #include "proto/reporter.h"
 
 struct worker;
 
-/* Connects to gateways and credd. Borrows all; curl_global_init must have been called. Returns owned; NULL on
- * failure (logged). */
-struct worker *worker_new(struct service *service, const struct settings *settings,
-                          struct reporter *reporter);
+/* Connects to gateways and credd, and follows it: `live` changes as it says. Borrows all; curl_global_init
+ * must have been called. Returns owned; NULL on failure (logged). */
+struct worker *worker_new(struct service *service, struct live *live, struct reporter *reporter);
 /* Requests that still run are given up. NULL-safe. */
 void worker_free(struct worker **worker);
 

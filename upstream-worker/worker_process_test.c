@@ -164,6 +164,27 @@ static void check_received(struct span body)
     request_body_free(&request);
 }
 
+static bool default_model_is(const char *model)
+{
+    struct fake_request *request =
+        fake_ask_with(&world, SPAN("{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"));
+    fake_wait_end(&world, request);
+    return strcmp(fake_wait_event(&world, request)->model, model) == 0;
+}
+
+static void test_new_settings_hold_for_the_next_request(void **state)
+{
+    (void)state;
+    int tries = 0;
+    fake_send_state(&world, 7, "{\"settings\":{\"CODEBUDDY_MODELS\":\"s:chunks?n=2, b\"}}");
+    while (!default_model_is("s:chunks?n=2")) /* STATE and REQUEST come on two sockets */
+        assert_true(++tries < 100);
+    fake_send_state(&world, 8, "{\"settings\":{\"CODEBUDDY_MODELS\":\",\"}}"); /* not taken */
+    fake_send_state(&world, 9, "{\"settings\":{\"CODEBUDDY_MODELS\":\"s:chunks?n=3\"}}");
+    for (tries = 0; !default_model_is("s:chunks?n=3"); tries++)
+        assert_true(tries < 100);
+}
+
 static void test_a_big_body_goes_through(void **state)
 {
     (void)state;
@@ -471,6 +492,7 @@ int main(void)
         TEST(test_a_connection_is_used_again),
         TEST(test_many_at_once),
         TEST_PATIENT(test_a_big_body_goes_through),
+        TEST_PATIENT(test_new_settings_hold_for_the_next_request),
         TEST(test_a_bad_body_is_refused),
         TEST(test_500_is_repaired_by_a_second_try),
         TEST(test_resets_before_the_answer_are_repaired),
