@@ -73,21 +73,32 @@ export class Child {
         }
         if (this.end) {
           this.listeners.delete(look);
-          reject(new Error(`${this.name} ended (${JSON.stringify(this.end)}):\n${this.logText().slice(-4000)}`));
+          reject(new Error(`${this.name} ended (${JSON.stringify(this.end)}):\n${this.tail()}`));
         }
       };
       this.listeners.add(look);
       look();
     });
     return deadline(wanted, `${this.name} to say ${pattern}`, ms).catch((error) => {
-      error.message += `\n${this.logText().slice(-4000)}`;
+      error.message += `\n${this.tail()}`;
       throw error;
     });
   }
 
-  // The match in what it says, on standard output or in its log.
-  logged(pattern, ms = PATIENCE_MS) {
-    return Promise.any([this.line(pattern, ms), waitForText(this.log, pattern, { ms })]);
+  // The match in what it says, on standard output or in its log; rejects if it ends before.
+  async logged(pattern, ms = PATIENCE_MS) {
+    const over = new AbortController();
+    this.exited.then(() => over.abort());
+    const inLog = waitForText(this.log, pattern, { ms, signal: over.signal });
+    const inOutput = this.line(pattern, ms);
+    inOutput.catch(() => {});
+    const match = (await Promise.any([inLog, inOutput]).finally(() => over.abort())) ?? (await inOutput);
+    return match;
+  }
+
+  // The last of what it said, for error messages.
+  tail() {
+    return `${this.lines.slice(-40).join('\n')}\n${this.logText().slice(-4000)}`;
   }
 
   logText() {
@@ -106,7 +117,7 @@ export class Child {
     } catch (error) {
       this.process.kill('SIGKILL');
       await this.exited;
-      error.message += `\n${this.logText().slice(-4000)}`;
+      error.message += `\n${this.tail()}`;
       throw error;
     }
   }
