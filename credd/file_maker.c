@@ -98,9 +98,13 @@ static struct making *making_new(struct file_maker *maker, struct span text, siz
     if (!making)
         return NULL;
     making->maker = maker;
+    struct buffer sealed = {0};
     making->numbered = calloc(1, name_bytes);
     DL_APPEND(maker->list, making);
-    if (making->numbered && secret_set(&making->text, text) == 0)
+    int error = making->numbered ? seal_wrap(vault_seal(maker->vault), text, &sealed) : ERR_NOMEM;
+    error = error ? error : secret_set(&making->text, buffer_span(&sealed));
+    buffer_fini_secret(&sealed);
+    if (error == 0)
         return making;
     making_free(making);
     return NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* file_maker - writes credential files into the vault's directory, off the loop: new ones under a free name,
- * and new content for one that was read. Never replaces a file that it did not read. Owned by desk. */
+ * and new content for one that was read; sealed if the vault has a key (seal.h). Never replaces a file that
+ * it did not read. Owned by desk. */
 #ifndef CREDD_FILE_MAKER_H
 #define CREDD_FILE_MAKER_H
 

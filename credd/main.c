@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* credd - lends upstream credentials to workers, and keeps the secrets to itself.
  * One process, one loop, one thread of ours. What it says on the wire: proto/README.md. */
+#include "credd/convert.h"
 #include "credd/desk.h"
 #include "credd/json_wipe.h"
 #include "credd/vault_watch.h"
@@ -17,14 +18,17 @@ static void forbid_dumps(void)
     prctl(PR_SET_DUMPABLE, 0);
 }
 
-/* There is one credd: the supervisor's `--instance 0` says nothing new. */
-int main(void)
+/* There is one credd: the supervisor's `--instance 0` says nothing new. `seal` and `unseal` convert the
+ * credentials directory instead of serving. */
+int main(int argc, char **argv)
 {
+    const char *word = argc > 1 && argv[1][0] != '-' ? argv[1] : NULL;
     struct settings settings = {0};
     struct service *service = NULL;
     struct live *live = NULL;
     struct office *office = NULL;
     struct sites *sites = NULL;
+    struct seal *seal = NULL;
     struct vault *vault = NULL;
     struct reporter *reporter = NULL;
     struct desk *desk = NULL;
@@ -35,6 +39,14 @@ int main(void)
     json_wipe_install();
     if (settings_load(&settings, environ, ".env") < 0)
         goto out; /* each step logs its own failure */
+
+    if (*settings.secret_key_file && !(seal = seal_load(settings.secret_key_file)))
+        goto out;
+    if (word) {
+        error = convert_directory(word, settings.creds_dir, seal);
+        exit_code = error == 0 ? EXIT_OK : error == ERR_IO ? EXIT_SYSTEM : EXIT_CONFIG;
+        goto out;
+    }
 
     exit_code = EXIT_SYSTEM; /* from here on a restart can help … */
     service = service_new("credd", 0, &settings);
@@ -51,7 +63,7 @@ int main(void)
         exit_code = error == ERR_CONFIG ? EXIT_CONFIG : EXIT_SYSTEM;
         goto out;
     }
-    vault = vault_open(settings.creds_dir, sites);
+    vault = vault_open(settings.creds_dir, sites, seal);
     reporter = reporter_new(service);
     if (!vault || !reporter)
         goto out;
@@ -75,6 +87,7 @@ out:
     office_close(&office);
     live_free(&live);
     sites_free(&sites);
+    seal_free(&seal);
     service_free(&service);
     settings_fini(&settings);
     return exit_code;

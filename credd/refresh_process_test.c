@@ -66,11 +66,13 @@ static void test_ahead_of_time(void **state)
     wait_for_counter(world, "refresh_done", 1);
     client_open(world, "upstream-worker");
     int64_t start_ms = clock_now_ms();
-    while (file_has_token(world, "a.json", OLD_TOKEN))
+    do {
+        uint64_t number = lease(client, 5000);
+        assert_true(number != 0);
+        release(client, number, OUTCOME_OK);
         assert_true(clock_now_ms() < start_ms + PATIENCE_MS);
-    uint64_t number = lease(client, 5000);
-    assert_true(number != 0 &&
-                file_has_token(world, "a.json", client->token)); /* on disk before it is lent */
+    } while (strcmp(client->token, OLD_TOKEN) == 0);
+    assert_true(file_has_token(world, "a.json", client->token)); /* on disk before it is lent */
     assert_int_equal(stat(creds_path(world, "a.json"), &status), 0);
     assert_int_equal(status.st_mode & 07777, 0600);
     json_t *file = read_credential(world, "a.json"), *sent = requests(world, "refresh");
@@ -246,6 +248,60 @@ static void test_a_hand_made_token_wins(void **state)
     assert_true(file_has_token(world, "a.json", "by-hand"));
 }
 
+static bool is_sealed(const struct world *world, const char *name)
+{
+    json_t *file = read_credential(world, name);
+    bool is = json_object_get(file, "sealed") && !json_object_get(file, "bearer_token");
+    json_decref(file);
+    return is;
+}
+
+/* The daemon's other mode, which converts and ends. */
+static int convert(struct world *world, const char *word)
+{
+    world->word = word;
+    start_credd(world);
+    world->word = NULL;
+    return end_credd(world, 0);
+}
+
+static void test_sealed_files(void **state)
+{
+    struct world *world = *state;
+    struct client *client = &world->client;
+    char key[160], setting[200];
+    snprintf(key, sizeof key, "%s/key", world->root);
+    snprintf(setting, sizeof setting, "CODEBUDDY_SECRET_KEY_FILE=%s", key);
+    FILE *out = fopen(key, "w");
+    fputs("00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n", out);
+    fclose(out);
+    put_refreshable(world, "a.json", 0, 0);
+    assert_int_equal(convert(world, "seal"), 78); /* no key */
+    world->settings[0] = setting;
+    assert_int_equal(convert(world, "seal"), 0);
+    assert_true(is_sealed(world, "a.json"));
+    start_credd(world);
+    client_open(world, "upstream-worker");
+    assert_true(lease(client, 5000) != 0);
+    assert_string_equal(client->token, OLD_TOKEN);
+    client_close(client);
+    client_open(world, "gateway");
+    call(client, "credentials.refresh", "{\"index\":0}", 200);
+    call(client, "credentials.add", "{\"bearer_token\":\"added\",\"filename\":\"b\"}", 201);
+    assert_true(is_sealed(world, "a.json") && is_sealed(world, "b.json"));
+    client_close(client);
+    end_credd(world, SIGKILL);
+    assert_int_equal(convert(world, "unseal"), 0);
+    assert_true(file_has_token(world, "b.json", "added"));
+    assert_false(file_has_token(world, "a.json", OLD_TOKEN)); /* refreshed */
+    json_t *file = read_credential(world, "a.json");
+    assert_string_equal(json_string_value(json_object_get(file, "note")), "mine");
+    json_decref(file);
+    unlink(key);
+    start_credd(world);
+    assert_int_equal(end_credd(world, 0), 78); /* a key that is not there is no reason to go on without */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +313,7 @@ int main(void)
         T(test_on_demand),
         T(test_a_deletion_wins),
         T(test_a_hand_made_token_wins),
+        T(test_sealed_files),
 #undef T
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -227,20 +227,24 @@ static int make_text(const struct refresh *refresh, struct span old, struct buff
 
 static int start_writing(struct refresh *refresh, const struct credential *credential)
 {
-    struct buffer old = {0}, text = {0};
+    struct buffer raw = {0}, old = {0}, text = {0};
+    const struct seal *seal = vault_seal(refresh->home->parts.vault);
+    const char *problem;
     unsigned char digest[DURABLE_DIGEST_BYTES];
     int error = durable_file_read(vault_directory(refresh->home->parts.vault), credential->filename,
-                                  CREDENTIAL_FILE_MAX_BYTES, &old);
+                                  CREDENTIAL_FILE_MAX_BYTES, &raw);
+    error = error ? error : seal_unwrap(seal, buffer_span(&raw), &old, &problem);
     error = error ? error : check_still_ours(refresh, buffer_span(&old));
     error = error ? error : make_text(refresh, buffer_span(&old), &text);
     if (error == 0) {
-        durable_digest(buffer_span(&old), digest);
+        durable_digest(buffer_span(&raw), digest);
         error = file_maker_update(refresh->home->parts.maker, buffer_span(&text), credential->filename,
                                   digest, on_written, refresh);
     }
+    buffer_fini_secret(&raw);
     buffer_fini_secret(&old);
     buffer_fini_secret(&text);
-    return error;
+    return error == ERR_DENIED ? ERR_EXISTS : error; /* somebody sealed it with another key */
 }
 
 static void refresh_write(struct refresh *refresh)

@@ -22,9 +22,11 @@ static void add(char **environment, size_t *count, const char *name, const char 
 
 void start_credd(struct world *world)
 {
-    char program[] = CREDD_PROGRAM, *arguments[] = {program, NULL};
+    char program[] = CREDD_PROGRAM, word[16];
+    char *arguments[] = {program, world->word ? word : NULL, NULL};
     char *environment[24] = {NULL};
     size_t count = 0;
+    snprintf(word, sizeof word, "%s", world->word ? world->word : "");
     add(environment, &count, "CODEBUDDY_PASSWORD", "p");
     add(environment, &count, "CODEBUDDY_CREDENTIAL_MAX_IN_FLIGHT", "2");
     add(environment, &count, "CODEBUDDY_SITES_DIR", world->sites_dir);

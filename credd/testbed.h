@@ -35,6 +35,7 @@ struct client {
 struct world {
     char root[64], run[96], creds[96], data[96];
     const char *sites_dir;
+    const char *word;        /* an argument for credd; NULL: none */
     const char *settings[8]; /* more of them, NAME=VALUE; NULL ends */
     char endpoint[80];       /* the stand-in's URL; empty: the default site */
     char log[96];            /* what credd says */

@@ -27,6 +27,7 @@ struct entry {
 struct vault {
     char *directory;
     const struct sites *sites;
+    const struct seal *seal;
     struct entry **entries; /* by file name */
     size_t count;
     uint64_t generations;
@@ -139,6 +140,21 @@ static void note_token(struct vault *vault, struct entry *entry)
     memcpy(credential->token_digest, digest, sizeof digest);
 }
 
+/* Fills `file` from a text that may be sealed; credential_file_parse's errors. */
+static int parse_content(const struct vault *vault, struct credential_file *file, struct span text,
+                         char words[CREDENTIAL_PROBLEM_BYTES])
+{
+    struct buffer plain = {0};
+    const char *problem = error_text(ERR_NOMEM);
+    int error = seal_unwrap(vault->seal, text, &plain, &problem);
+    if (error < 0)
+        snprintf(words, CREDENTIAL_PROBLEM_BYTES, "%s", problem);
+    else
+        error = credential_file_parse(file, buffer_span(&plain), words);
+    buffer_fini_secret(&plain);
+    return error;
+}
+
 /* Puts what `text` says into the credential, or the problem with it. 0 or ERR_NOMEM (the problem, too). */
 static int take_content(struct vault *vault, struct entry *entry, struct span text)
 {
@@ -146,7 +162,7 @@ static int take_content(struct vault *vault, struct entry *entry, struct span te
     const char *problem = NULL;
     char words[CREDENTIAL_PROBLEM_BYTES];
     credential_clear(credential);
-    int error = credential_file_parse(&credential->file, text, words);
+    int error = parse_content(vault, &credential->file, text, words);
     if (error < 0) {
         problem = words;
     } else if ((credential->site = sites_resolve(vault->sites, &credential->file, &problem))) {
@@ -233,7 +249,7 @@ static bool entry_refresh(struct vault *vault, int directory_fd, struct entry *e
     return changed;
 }
 
-static int is_candidate(const struct dirent *entry)
+int vault_is_candidate(const struct dirent *entry)
 {
     const char *name = entry->d_name;
     size_t length = strlen(name);
@@ -338,7 +354,7 @@ bool vault_scan(struct vault *vault)
     struct dirent **names = NULL;
     bool changed = false;
     int directory_fd = open_directory(vault);
-    int count = directory_fd < 0 ? -1 : scandirat(directory_fd, ".", &names, is_candidate, by_name);
+    int count = directory_fd < 0 ? -1 : scandirat(directory_fd, ".", &names, vault_is_candidate, by_name);
     if (count < 0 && !vault->was_unreadable)
         log_error(NULL, "credentials_unreadable", LOG_STR("directory", vault->directory),
                   LOG_STR("error", strerror(errno)));
@@ -351,11 +367,12 @@ bool vault_scan(struct vault *vault)
     return changed;
 }
 
-struct vault *vault_open(const char *directory, const struct sites *sites)
+struct vault *vault_open(const char *directory, const struct sites *sites, const struct seal *seal)
 {
     struct vault *vault = calloc(1, sizeof *vault);
     if (vault) {
         vault->sites = sites;
+        vault->seal = seal;
         vault->directory = strdup(directory);
     }
     if (!vault || !vault->directory) {
@@ -379,6 +396,11 @@ void vault_close(struct vault **vault)
     free((*vault)->directory);
     free(*vault);
     *vault = NULL;
+}
+
+const struct seal *vault_seal(const struct vault *vault)
+{
+    return vault->seal;
 }
 
 const char *vault_directory(const struct vault *vault)

@@ -13,8 +13,10 @@
 
 #include "credd/credential_file.h"
 #include "credd/durable_file.h"
+#include "credd/seal.h"
 #include "credd/site.h"
 
+#include <dirent.h>
 #include <sys/types.h>
 
 enum {
@@ -41,9 +43,10 @@ struct credential {
     unsigned char file_digest[DURABLE_DIGEST_BYTES];
 };
 
-/* Creates the directory (0700) if it is missing, and scans it. Borrows `sites`. Returns owned, NULL on
+/* Creates the directory (0700) if it is missing, and scans it. Borrows `sites` and `seal` (NULL: sealed files
+ * cannot be used). Returns owned, NULL on
  * failure (logged). */
-struct vault *vault_open(const char *directory, const struct sites *sites);
+struct vault *vault_open(const char *directory, const struct sites *sites, const struct seal *seal);
 void vault_close(struct vault **vault); /* wipes secrets */
 
 /* Looks at the directory again. Returns true if any credential came, changed or went: then addresses of those
@@ -52,6 +55,9 @@ void vault_close(struct vault **vault); /* wipes secrets */
 bool vault_scan(struct vault *vault);
 
 const char *vault_directory(const struct vault *vault);
+const struct seal *vault_seal(const struct vault *vault); /* what files are to be written with; may be NULL */
+/* Whether a file of that name is taken for a credential; for scandir. */
+int vault_is_candidate(const struct dirent *entry);
 /* The device and inode of the directory as last seen; they change when it is replaced. */
 void vault_identity(const struct vault *vault, dev_t *device, ino_t *inode);
 size_t vault_count(const struct vault *vault);

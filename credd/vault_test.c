@@ -49,7 +49,7 @@ static int place_open(void **state)
     snprintf(place->directory, sizeof place->directory, "%s/creds", place->root);
     place->sites = sites_load("deploy/sites", "https://copilot.tencent.com");
     assert_non_null(place->sites);
-    place->vault = vault_open(place->directory, place->sites);
+    place->vault = vault_open(place->directory, place->sites, NULL);
     assert_non_null(place->vault);
     *state = place;
     return 0;

@@ -62,6 +62,10 @@
     TEXT(ca_file, "CA_FILE", "", false,                                                                      \
          "Certificates to trust for the upstream (PEM). Default: the system's.",                             \
          "校验上游时信任的证书（PEM）。默认：系统自带的。")                                                  \
+    TEXT(                                                                                                    \
+        secret_key_file, "SECRET_KEY_FILE", "", false,                                                       \
+        "File of the key that credential files are written sealed with: 64 hex digits. Unset: plain files.", \
+        "凭证文件加密所用密钥的文件：64 位十六进制数字。不设则以明文保存。")                                 \
     NUMBER(rotation_count, "ROTATION_COUNT", 10, 0, 1000000, "requests", true,                               \
            "Requests before the next credential; 0 stays with one.",                                         \
            "每个凭证服务多少个请求后换下一个；0 表示不换。")                                                 \
