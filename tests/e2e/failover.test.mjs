@@ -225,10 +225,10 @@ describe('whose turn it is', () => {
     const alias = credential('alias');
     const token = alias.bearer_token;
     const { bearer_token, ...rest } = alias;
-    const desk = credential('desk').bearer_token;
+    const desk = credential('desk').bearer_token; // far from its end, so that it is not refreshed
     const credentials = {
       alias: { access_token: token, ...rest },
-      desk: { auth: { accessToken: desk, refreshToken: 'r', expiresAt: Date.now() + 86_400_000, domain: 'www.codebuddy.ai' }, account: { uid: 'uid-9', nickname: 'N' } },
+      desk: { auth: { accessToken: desk, refreshToken: 'r', expiresAt: Date.now() + 30 * 86_400_000, domain: 'www.codebuddy.ai' }, account: { uid: 'uid-9', nickname: 'N' } },
       manager_state: { auto_rotation_enabled: true, current_index: 0 },
       broken: 'no credential',
     };

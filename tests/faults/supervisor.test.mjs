@@ -66,6 +66,32 @@ test('reload: every process is replaced, and no request fails', async (t) => {
   await system.stop();
 });
 
+test('the command: reload and stop return when it is done, status says when nothing runs', async (t) => {
+  const system = await started(t);
+  const before = (await system.status()).processes.map(({ pid }) => pid);
+  await system.command('reload');
+  const after = (await system.status()).processes.map(({ pid }) => pid);
+  assert.ok(after.length === before.length && !after.some((pid) => before.includes(pid)), `${before} and ${after}`);
+  assertComplete([await ask(system, 's:chunks').done], textOf(5));
+  await system.command('stop');
+  assert.ok(!after.some(isAlive));
+  assert.deepEqual(await system.child.exited, { code: 0, signal: null });
+  await assert.rejects(system.command('status', '--json'), ({ code }) => code === 3);
+  await system.stop();
+});
+
+test('the command: --check, --print-env, --help, --version', async (t) => {
+  const system = await started(t);
+  await system.command('--check');
+  const sample = await system.command('--print-env');
+  for (const name of ['CODEBUDDY_PASSWORD', 'CODEBUDDY_PORT', 'CODEBUDDY_DRAIN_S']) assert.match(sample, new RegExp(`^# ?${name}=`, 'm'));
+  assert.match(await system.command('--help'), /CODEBUDDY_ROTATION_COUNT/);
+  assert.match(await system.command('--version'), /\d+\.\d+\.\d+/);
+  system.env.CODEBUDDY_PORT = 'many';
+  await assert.rejects(system.command('--check'), ({ code }) => code === 78);
+  await system.stop();
+});
+
 test('killed: its processes see it and end; a new one in the same place serves', async (t) => {
   const system = await started(t);
   const pids = (await system.status()).processes.map(({ pid }) => pid);

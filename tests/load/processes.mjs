@@ -23,7 +23,11 @@ export function family(pid) {
   return [pid, ...childrenOf(pid).flatMap(family)];
 }
 
-const nameOf = (pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+// The program without its directory and our prefix; "supervisor" for the program of that prefix alone.
+function nameOf(pid) {
+  const program = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split(/[\0 ]/)[0].split('/').pop();
+  return program.replace(/^codebuddy2api$/, 'supervisor').replace(/^codebuddy2api-/, '');
+}
 
 // { cpu_us, memory_kib, by: { name: { cpu_us, memory_kib } } }
 export function cost(pids) {
