@@ -2,7 +2,7 @@
 /* followers - who is on desk's link, and who of them is told the STATE. Keeps what it knows in the peers'
  * contexts: they are this module's. Never blocks.
  *
- * Upstream-workers, gateways and statsd may FOLLOW; each is then told every change until it goes. */
+ * Upstream-workers and gateways may FOLLOW; each is then told every change until it goes. */
 #ifndef CREDD_FOLLOWERS_H
 #define CREDD_FOLLOWERS_H
 

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/auth.h"
 #include "gateway/attempts.h"
+#include "proto/log.h"
 
+#include <sodium.h>
 #include <stdlib.h>
+
+enum { RETRY_S = 1 /* credd is back in well under a second */ };
 
 struct auth {
     const struct secret *password;
     struct attempts *attempts;
+    struct key_ring *keys; /* NULL before the first STATE */
+    bool has_session_key;
+    unsigned char session_key[SESSION_KEY_BYTES];
 };
 
 struct auth *auth_new(const struct secret *password, const unsigned char random[16])
@@ -23,10 +30,25 @@ struct auth *auth_new(const struct secret *password, const unsigned char random[
 
 void auth_free(struct auth **auth)
 {
-    if (*auth)
+    if (*auth) {
         attempts_free(&(*auth)->attempts);
+        key_ring_free(&(*auth)->keys);
+        sodium_memzero((*auth)->session_key, sizeof(*auth)->session_key);
+    }
     free(*auth);
     *auth = NULL;
+}
+
+void auth_take_state(struct auth *auth, const json_t *state)
+{
+    const json_t *hex = json_object_get(state, "session_key");
+    key_ring_free(&auth->keys); /* first: out of memory must not keep a revoked key alive */
+    auth->keys = key_ring_new(json_object_get(state, "keys"));
+    if (!auth->keys)
+        log_error(NULL, "keys_not_taken", LOG_STR("problem", "out of memory"));
+    auth->has_session_key =
+        session_derive_key(auth->session_key, span_of(json_string_value(hex), json_string_length(hex)),
+                           secret_span(auth->password));
 }
 
 /* The key in `Authorization: Bearer KEY`, else in `x-api-key: KEY`; empty when there is neither. */
@@ -47,26 +69,96 @@ static struct span find_proof(const struct head *head)
     return head_find(head, SPAN("x-api-key"));
 }
 
-enum failure auth_check(struct auth *auth, enum audience audience, const struct head *head,
-                        const struct sockaddr *address, int64_t now_ms, struct caller *caller,
-                        uint32_t *retry_after_s)
+static bool is_blocked(const struct auth *auth, const struct auth_moment *moment, uint32_t *retry_after_s)
 {
-    *caller = (struct caller){NULL, false};
+    int64_t blocked_ms = attempts_blocked_ms(auth->attempts, moment->address, moment->now_ms);
+    *retry_after_s = (uint32_t)((blocked_ms + 999) / 1000);
+    return blocked_ms > 0;
+}
+
+static void let_in(struct caller *caller, const char *key_id, bool is_admin, bool has_session)
+{
+    memcpy(caller->key_id, key_id, strlen(key_id) + 1); /* at most KEY_ID_MAX_BYTES, as in the ring */
+    caller->is_admin = is_admin;
+    caller->has_session = has_session;
+}
+
+static enum failure check_proof(struct auth *auth, struct span proof, const struct auth_moment *moment,
+                                struct caller *caller, uint32_t *retry_after_s)
+{
+    if (is_blocked(auth, moment, retry_after_s))
+        return FAILURE_TOO_MANY_ATTEMPTS;
+    const char *key_id = auth->keys ? key_ring_find(auth->keys, proof, moment->wall_ms) : NULL;
+    if (secret_equals(auth->password, proof)) {
+        let_in(caller, "password", true, false);
+    } else if (key_id) {
+        let_in(caller, key_id, false, false);
+    } else if (!auth->keys && span_starts_with(proof, SPAN("cb-"))) {
+        *retry_after_s = RETRY_S; /* whether it is one is not known yet */
+        return FAILURE_UNAVAILABLE;
+    } else {
+        attempts_add_wrong(auth->attempts, moment->address, moment->now_ms);
+        return FAILURE_INVALID_API_KEY;
+    }
+    return FAILURE_NONE;
+}
+
+static enum failure check_cookie(const struct auth *auth, const struct head *head,
+                                 const struct auth_moment *moment, struct caller *caller)
+{
+    struct span token = session_find_cookie(head_find(head, SPAN("cookie")));
+    bool changes = !span_equals(head->method, SPAN("GET")) && !span_equals(head->method, SPAN("HEAD"));
+    if (!auth->has_session_key || !session_is_valid(token, auth->session_key, moment->wall_ms))
+        return FAILURE_UNAUTHENTICATED;
+    if (auth_is_cross_site(head, changes))
+        return FAILURE_FORBIDDEN;
+    let_in(caller, "password", true, true);
+    return FAILURE_NONE;
+}
+
+enum failure auth_check(struct auth *auth, enum audience audience, const struct head *head,
+                        const struct auth_moment *moment, struct caller *caller, uint32_t *retry_after_s)
+{
+    *caller = (struct caller){.is_admin = false};
     *retry_after_s = 0;
     if (audience == AUDIENCE_ANYONE)
         return FAILURE_NONE;
     struct span proof = find_proof(head);
-    if (proof.length == 0)
-        return FAILURE_UNAUTHENTICATED;
-    int64_t blocked_ms = attempts_blocked_ms(auth->attempts, address, now_ms);
-    if (blocked_ms > 0) {
-        *retry_after_s = (uint32_t)((blocked_ms + 999) / 1000);
+    enum failure failure = proof.length > 0 ? check_proof(auth, proof, moment, caller, retry_after_s)
+                                            : check_cookie(auth, head, moment, caller);
+    if (failure == FAILURE_NONE && audience == AUDIENCE_ADMIN && !caller->is_admin)
+        return FAILURE_FORBIDDEN;
+    return failure;
+}
+
+bool auth_is_cross_site(const struct head *head, bool needs_proof)
+{
+    struct span site = head_find(head, SPAN("sec-fetch-site"));
+    struct span origin = head_find(head, SPAN("origin")), host = head_find(head, SPAN("host"));
+    if (site.length > 0)
+        return !span_equals(site, SPAN("same-origin")) && !span_equals(site, SPAN("none"));
+    if (origin.length == 0)
+        return needs_proof;
+    struct span scheme = span_starts_with(origin, SPAN("https://")) ? SPAN("https://") : SPAN("http://");
+    return host.length == 0 || !span_starts_with(origin, scheme) ||
+           !span_equals_ignoring_case(span_of(origin.data + scheme.length, origin.length - scheme.length),
+                                      host);
+}
+
+enum failure auth_log_in(struct auth *auth, struct span password, const struct auth_moment *moment,
+                         const unsigned char *random, char token[SESSION_TOKEN_BYTES],
+                         uint32_t *retry_after_s)
+{
+    if (is_blocked(auth, moment, retry_after_s))
         return FAILURE_TOO_MANY_ATTEMPTS;
-    }
-    if (!secret_equals(auth->password, proof)) {
-        attempts_add_wrong(auth->attempts, address, now_ms);
+    if (!secret_equals(auth->password, password)) {
+        attempts_add_wrong(auth->attempts, moment->address, moment->now_ms);
         return FAILURE_INVALID_API_KEY;
     }
-    *caller = (struct caller){"password", true};
-    return audience == AUDIENCE_ADMIN && !caller->is_admin ? FAILURE_FORBIDDEN : FAILURE_NONE;
+    if (!auth->has_session_key) {
+        *retry_after_s = RETRY_S;
+        return FAILURE_UNAVAILABLE;
+    }
+    session_make(token, auth->session_key, random, moment->wall_ms);
+    return FAILURE_NONE;
 }

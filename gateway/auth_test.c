@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 static const unsigned char key[16] = {1, 2, 3};
+static const int64_t WALL_MS = 1790000000000;
 
 static struct sockaddr_storage address_of(const char *text)
 {
@@ -106,8 +107,9 @@ static enum failure check(struct fixture *fixture, enum audience audience, const
     struct head head;
     snprintf(text, sizeof text, "GET / HTTP/1.1\r\nHost: h\r\n%s%s\r\n", field, *field ? "\r\n" : "");
     assert_int_equal(head_parse(span_str(text), &head, &reason), 0);
-    return auth_check(fixture->auth, audience, &head, (struct sockaddr *)&address, now_ms, caller,
-                      retry_after_s);
+    const struct auth_moment moment = {
+        .address = (struct sockaddr *)&address, .now_ms = now_ms, .wall_ms = WALL_MS};
+    return auth_check(fixture->auth, audience, &head, &moment, caller, retry_after_s);
 }
 
 static void test_proofs(void **state)
@@ -135,7 +137,7 @@ static void test_proofs(void **state)
                          cases[i].client);
         assert_int_equal(check(*state, AUDIENCE_ADMIN, cases[i].field, 0, &caller, &retry_after_s),
                          cases[i].client);
-        assert_true((caller.key_id != NULL) == (cases[i].client == FAILURE_NONE));
+        assert_true((caller.key_id[0] != 0) == (cases[i].client == FAILURE_NONE));
         assert_int_equal(check(*state, AUDIENCE_ANYONE, cases[i].field, 0, &caller, &retry_after_s),
                          FAILURE_NONE);
     }
@@ -153,13 +155,137 @@ static void test_shut_out(void **state)
     assert_int_equal(check(*state, AUDIENCE_CLIENT, "X-API-Key: correct horse", 600, &caller, &retry_after_s),
                      FAILURE_TOO_MANY_ATTEMPTS);
     assert_int_equal(retry_after_s, 60);
-    assert_null(caller.key_id);
+    assert_string_equal(caller.key_id, "");
     assert_int_equal(check(*state, AUDIENCE_CLIENT, "", 600, &caller, &retry_after_s),
                      FAILURE_UNAUTHENTICATED);
     assert_int_equal(
         check(*state, AUDIENCE_CLIENT, "X-API-Key: correct horse", 60500, &caller, &retry_after_s),
         FAILURE_NONE);
     assert_string_equal(caller.key_id, "password");
+}
+
+/* What credd says: one key that lasts, one that is over, and the key that signs sessions. */
+static void take_state(struct fixture *fixture, const char *session_key)
+{
+    /* SHA-256 of `cb-good` and `cb-old` */
+    json_t *state =
+        json_pack("{s:[{s:s, s:s, s:i}, {s:s, s:s, s:i}, {s:s}], s:s}", "keys", "id", "key_good", "sha256",
+                  "49720dda66895938c88f3779b350d3a47b235f39215d98204d2decf96c6d9c8e", "expires_at", 0, "id",
+                  "key_old", "sha256", "4b9eb566c36b40596e511e21dbad7c8a9df362ce640dfa2d619f4a45ddeb1130",
+                  "expires_at", 1790000000, "id", "no hash", "session_key", session_key);
+    assert_non_null(state);
+    auth_take_state(fixture->auth, state);
+    json_decref(state);
+}
+
+static const char session_key[] = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+static void test_api_keys(void **state)
+{
+    struct caller caller;
+    uint32_t retry_after_s = 0;
+    assert_int_equal(check(*state, AUDIENCE_CLIENT, "X-API-Key: cb-good", 0, &caller, &retry_after_s),
+                     FAILURE_UNAVAILABLE); /* credd has not said yet, and nothing is counted */
+    assert_int_equal(retry_after_s, 1);
+    take_state(*state, session_key);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(check(*state, AUDIENCE_CLIENT, "X-API-Key: cb-good", 0, &caller, &retry_after_s),
+                         FAILURE_NONE);
+    assert_string_equal(caller.key_id, "key_good");
+    assert_false(caller.is_admin);
+    assert_int_equal(check(*state, AUDIENCE_ADMIN, "X-API-Key: cb-good", 0, &caller, &retry_after_s),
+                     FAILURE_FORBIDDEN);
+    assert_int_equal(check(*state, AUDIENCE_CLIENT, "X-API-Key: cb-old", 0, &caller, &retry_after_s),
+                     FAILURE_INVALID_API_KEY);
+    assert_int_equal(check(*state, AUDIENCE_CLIENT, "X-API-Key: cb-bad", 0, &caller, &retry_after_s),
+                     FAILURE_INVALID_API_KEY);
+    json_t *empty = json_pack("{s:[]}", "keys");
+    auth_take_state(((struct fixture *)*state)->auth, empty);
+    json_decref(empty);
+    assert_int_equal(check(*state, AUDIENCE_CLIENT, "X-API-Key: cb-good", 0, &caller, &retry_after_s),
+                     FAILURE_INVALID_API_KEY); /* revoked */
+}
+
+static enum failure log_in(struct fixture *fixture, const char *password, int64_t wall_ms,
+                           char token[SESSION_TOKEN_BYTES])
+{
+    static const unsigned char random[SESSION_RANDOM_BYTES] = {9};
+    struct sockaddr_storage address = address_of("192.0.2.8");
+    const struct auth_moment moment = {
+        .address = (struct sockaddr *)&address, .now_ms = 0, .wall_ms = wall_ms};
+    uint32_t retry_after_s;
+    return auth_log_in(fixture->auth, span_str(password), &moment, random, token, &retry_after_s);
+}
+
+static enum failure check_cookie(struct fixture *fixture, const char *method, const char *token,
+                                 const char *more)
+{
+    struct sockaddr_storage address = address_of("192.0.2.7");
+    const struct auth_moment moment = {
+        .address = (struct sockaddr *)&address, .now_ms = 0, .wall_ms = WALL_MS};
+    struct caller caller;
+    uint32_t retry_after_s;
+    char text[400];
+    const char *reason;
+    struct head head;
+    snprintf(text, sizeof text,
+             "%s / HTTP/1.1\r\nHost: h:81\r\nCookie: a=b; codebuddy_session=%s; c=d\r\n%s\r\n", method, token,
+             more);
+    assert_int_equal(head_parse(span_str(text), &head, &reason), 0);
+    enum failure failure = auth_check(fixture->auth, AUDIENCE_ADMIN, &head, &moment, &caller, &retry_after_s);
+    assert_true(caller.has_session == (failure == FAILURE_NONE));
+    return failure;
+}
+
+static void test_sessions(void **state)
+{
+    char token[SESSION_TOKEN_BYTES], old[SESSION_TOKEN_BYTES], forged[SESSION_TOKEN_BYTES];
+    assert_int_equal(log_in(*state, "correct horse", WALL_MS, token), FAILURE_UNAVAILABLE);
+    take_state(*state, session_key);
+    assert_int_equal(log_in(*state, "wrong", WALL_MS, token), FAILURE_INVALID_API_KEY);
+    assert_int_equal(log_in(*state, "correct horse", WALL_MS, token), FAILURE_NONE);
+    assert_int_equal(check_cookie(*state, "GET", token, ""), FAILURE_NONE);
+    for (size_t i = 0; i < sizeof token - 1; i++) { /* every character counts */
+        memcpy(forged, token, sizeof forged);
+        forged[i] = forged[i] == 'A' ? 'B' : 'A';
+        assert_int_equal(check_cookie(*state, "GET", forged, ""), FAILURE_UNAUTHENTICATED);
+    }
+    assert_int_equal(log_in(*state, "correct horse", WALL_MS - SESSION_LIFE_S * INT64_C(1000), old),
+                     FAILURE_NONE);
+    assert_int_equal(check_cookie(*state, "GET", old, ""), FAILURE_UNAUTHENTICATED);
+    take_state(*state, "100102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+    assert_int_equal(check_cookie(*state, "GET", token, ""), FAILURE_UNAUTHENTICATED);
+    take_state(*state, "not a key");
+    assert_int_equal(check_cookie(*state, "GET", token, ""), FAILURE_UNAUTHENTICATED);
+}
+
+static void test_other_origins_use_no_session(void **state)
+{
+    static const struct {
+        const char *method, *more;
+        enum failure failure;
+    } cases[] = {
+        {"POST", "Sec-Fetch-Site: same-origin\r\n", FAILURE_NONE},
+        {"POST", "Sec-Fetch-Site: none\r\n", FAILURE_NONE},
+        {"POST", "Origin: http://h:81\r\n", FAILURE_NONE},
+        {"POST", "Origin: https://H:81\r\n", FAILURE_NONE},
+        {"GET", "Sec-Fetch-Site: same-origin\r\n", FAILURE_NONE},
+        {"POST", "", FAILURE_FORBIDDEN}, /* no browser of today; and nobody else needs a cookie */
+        {"DELETE", "", FAILURE_FORBIDDEN},
+        {"POST", "Origin: null\r\n", FAILURE_FORBIDDEN},
+        {"POST", "Origin: http://h\r\n", FAILURE_FORBIDDEN},
+        {"POST", "Origin: http://h:81.evil.example\r\n", FAILURE_FORBIDDEN},
+        {"POST", "Origin: ftp://h:81\r\n", FAILURE_FORBIDDEN},
+        {"POST", "Sec-Fetch-Site: same-site\r\nOrigin: http://h:81\r\n", FAILURE_FORBIDDEN},
+        {"GET", "Sec-Fetch-Site: cross-site\r\n", FAILURE_FORBIDDEN},
+        {"GET", "Origin: http://evil.example\r\n", FAILURE_FORBIDDEN},
+    };
+    char token[SESSION_TOKEN_BYTES];
+    take_state(*state, session_key);
+    assert_int_equal(log_in(*state, "correct horse", WALL_MS, token), FAILURE_NONE);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (check_cookie(*state, cases[i].method, token, cases[i].more) != cases[i].failure)
+            fail_msg("case %zu: %s %s", i, cases[i].method, cases[i].more);
 }
 
 int main(void)
@@ -169,6 +295,9 @@ int main(void)
         cmocka_unit_test(test_attempts_flood),
         cmocka_unit_test_setup_teardown(test_proofs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shut_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_api_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sessions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_other_origins_use_no_session, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,6 +34,7 @@ struct call {
     struct connection *connection;
     const struct route *route; /* NULL: none */
     struct caller caller;
+    char credential_id[65]; /* the one credential that may serve it; "": any */
     char id[REQUEST_ID_BYTES];
     struct span body;       /* of the request; borrowed until connection_release_input */
     struct span cors_allow; /* value of Access-Control-Allow-Origin, or empty */

@@ -37,6 +37,7 @@ static int send_request(struct completion *c, struct worker *worker, int64_t lef
         .client_request_id = c->client_request_id,
         .body_bytes = (uint32_t)call->body.length,
         .body = span_of(call->body.data, first_bytes),
+        .credential_id = span_str(call->credential_id),
     };
     int error = peer_send(worker->peer, MESSAGE_REQUEST, c->all->last_number + 1, &request);
     if (error < 0)

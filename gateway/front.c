@@ -55,12 +55,13 @@ static enum failure judge(struct front *front, const struct connection *connecti
                           struct route_match *match, struct caller *caller, uint32_t *retry_after_s)
 {
     struct gateway *gateway = front->gateway;
-    *caller = (struct caller){NULL, false};
+    *caller = (struct caller){.is_admin = false};
     enum failure failure = routes_find(head->method, head->path, match);
     if (failure != FAILURE_NONE)
         return failure;
-    failure = auth_check(gateway->auth, match->route->audience, head, connection_peer(connection),
-                         clock_now_ms(), caller, retry_after_s);
+    const struct auth_moment moment = {
+        .address = connection_peer(connection), .now_ms = clock_now_ms(), .wall_ms = clock_wall_ms()};
+    failure = auth_check(gateway->auth, match->route->audience, head, &moment, caller, retry_after_s);
     if (failure == FAILURE_INVALID_API_KEY)
         metrics_add(gateway->metrics, METRIC_WRONG_PROOFS, 1);
     if (failure != FAILURE_NONE)

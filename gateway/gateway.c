@@ -5,6 +5,7 @@
 #include "gateway/front.h"
 #include "gateway/metrics.h"
 #include "gateway/rpc.h"
+#include "proto/follow.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -37,6 +38,12 @@ static int64_t read_connections(void *context)
     return gateway->front ? (int64_t)front_connection_count(gateway->front) : 0;
 }
 
+static void on_state(void *context, const json_t *state)
+{
+    struct gateway *gateway = context;
+    auth_take_state(gateway->auth, state);
+}
+
 static void on_drain(void *context)
 {
     struct gateway *gateway = context;
@@ -51,13 +58,20 @@ struct gateway *gateway_new(struct service *service)
     if (!gateway)
         return NULL;
     gateway->service = service;
-    gateway->settings = service_settings(service);
+    gateway->live = live_new(service_settings(service));
+    if (!gateway->live)
+        goto failed;
+    gateway->settings = live_settings(gateway->live);
     randombytes_buf(random, sizeof random);
     gateway->reporter = reporter_new(service);
     gateway->metrics = metrics_new(&gateway->reporter);
     gateway->auth = auth_new(&gateway->settings->password, random);
     gateway->statsd = rpc_new(service, gateway->settings->statsd_endpoint);
-    if (!gateway->reporter || !gateway->metrics || !gateway->auth || !gateway->statsd)
+    gateway->credd = rpc_new(service, gateway->settings->credd_endpoint);
+    if (!gateway->reporter || !gateway->metrics || !gateway->auth || !gateway->statsd || !gateway->credd)
+        goto failed;
+    gateway->follow = follow_new(service, gateway->live, on_state, gateway);
+    if (!gateway->follow)
         goto failed;
     gateway->completions = completions_new(gateway);
     gateway->front = gateway->completions ? front_new(gateway) : NULL;
@@ -65,6 +79,8 @@ struct gateway *gateway_new(struct service *service)
         goto failed;
     reporter_watch_link(gateway->reporter, "workers", completions_link(gateway->completions));
     reporter_watch_link(gateway->reporter, "statsd_calls", rpc_link(gateway->statsd));
+    reporter_watch_link(gateway->reporter, "credd_calls", rpc_link(gateway->credd));
+    reporter_watch_link(gateway->reporter, "follow", follow_link(gateway->follow));
     service_report_gauge(service, "streams", read_streams, gateway);
     service_report_gauge(service, "waiting", read_waiting, gateway);
     service_report_gauge(service, "workers_ready", read_workers, gateway);
@@ -86,8 +102,11 @@ void gateway_free(struct gateway **gateway_pointer)
     front_free(&gateway->front);
     reporter_free(&gateway->reporter); /* it watches the links below */
     completions_free(&gateway->completions);
+    follow_free(&gateway->follow);
+    rpc_free(&gateway->credd);
     rpc_free(&gateway->statsd);
     auth_free(&gateway->auth);
     metrics_free(&gateway->metrics);
+    live_free(&gateway->live);
     free(gateway);
 }

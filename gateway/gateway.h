@@ -8,11 +8,13 @@
 
 struct gateway {
     struct service *service;
-    const struct settings *settings;
-    struct reporter *reporter; /* to statsd: usage, counters, gauges */
+    const struct settings *settings; /* the live ones */
+    struct reporter *reporter;       /* to statsd: usage, counters, gauges */
     struct metrics *metrics;
     struct auth *auth;
-    struct rpc *statsd; /* questions to statsd */
+    struct rpc *statsd, *credd; /* questions to them */
+    struct live *live;
+    struct follow *follow; /* credd, for settings, keys and sessions */
     struct completions *completions;
     struct front *front; /* HTTP: it uses all of the above */
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* handlers - the small answers: models, health, the plain page. */
+/* handlers - the small answers: health, the plain page, a credential's test. */
 #include "gateway/handlers.h"
 #include "gateway/call.h"
 #include "gateway/completions.h"
-#include "gateway/models.h"
+#include "gateway/percent.h"
 #include "gateway/rpc.h"
 #include "proto/clock.h"
 #include "proto/error.h"
@@ -21,44 +21,16 @@ static void reply_json(struct call *call, int error, int status, struct buffer *
     buffer_fini(body);
 }
 
-/* ---- models ---- */
-
-static int64_t created_s(const struct call *call)
-{
-    return service_started_wall_ms(call->gateway->service) / 1000; /* when we began to offer it */
-}
-
-void answer_models(struct call *call, const struct head *head, struct span rest)
-{
-    struct buffer body = {0};
-    (void)head;
-    (void)rest;
-    int error = models_append_list(&body, call->gateway->settings->models, created_s(call));
-    reply_json(call, error, 200, &body);
-}
-
-void answer_model(struct call *call, const struct head *head, struct span rest)
-{
-    struct buffer body = {0};
-    (void)head;
-    int error = models_append_one(&body, call->gateway->settings->models, rest, created_s(call));
-    if (error == ERR_NOT_FOUND) {
-        struct call_problem problem = {.failure = FAILURE_MODEL_NOT_FOUND, .param = SPAN("model")};
-        call_fail_with(call, &problem);
-        return;
-    }
-    reply_json(call, error, 200, &body);
-}
-
 /* ---- health ---- */
 
-/* Unhealthy: requests fail. Degraded: they work, but something is missing (usage waits, or we are stopping).
+/* Unhealthy: requests fail. Degraded: they work, but something is missing (usage waits, nobody can log in, or
+ * we are stopping).
  */
 static const char *judge_health(const struct gateway *gateway, const struct completions_census *census)
 {
     if (census->accepting == 0)
         return "unhealthy";
-    if (service_draining(gateway->service) || !rpc_is_up(gateway->statsd))
+    if (service_draining(gateway->service) || !rpc_is_up(gateway->statsd) || !rpc_is_up(gateway->credd))
         return "degraded";
     return "healthy";
 }
@@ -101,4 +73,32 @@ void answer_page(struct call *call, const struct head *head, struct span rest)
     call_add_header(call, "Content-Security-Policy", SPAN("default-src 'none'; frame-ancestors 'none'"));
     call_add_header(call, "Cache-Control", SPAN("no-cache"));
     call_reply(call, 200, "text/html; charset=utf-8", span_of(page, sizeof page - 1));
+}
+
+/* ---- a landing page for those whom the upstream sends back ---- */
+
+void answer_callback(struct call *call, const struct head *head, struct span rest)
+{
+    (void)head;
+    (void)rest; /* nothing of the query is believed or shown */
+    call_add_header(call, "Content-Security-Policy", SPAN("default-src 'none'; frame-ancestors 'none'"));
+    call_reply(call, 200, "text/plain; charset=utf-8",
+               SPAN("The login was handed over. You can close this page.\n"));
+}
+
+/* ---- the test of a credential ---- */
+
+/* A tiny completion that only this credential may serve; what the client gets is that completion, or why it
+ * failed. */
+void answer_credential_test(struct call *call, const struct head *head, struct span rest)
+{
+    int length = percent_decode(rest, call->credential_id, sizeof call->credential_id - 1);
+    if (length <= 0 || !span_is_header_safe(span_of(call->credential_id, (size_t)length))) {
+        call->credential_id[0] = '\0';
+        call_fail(call, FAILURE_NOT_FOUND, 0);
+        return;
+    }
+    call->credential_id[length] = '\0';
+    call->body = SPAN("{\"messages\":[{\"role\":\"user\",\"content\":\"Say ok.\"}],\"max_tokens\":16}");
+    completions_start(call->gateway->completions, call, head);
 }

@@ -9,9 +9,14 @@ struct call;
 
 void answer_completions(struct call *call, const struct head *head, struct span rest);
 void answer_models(struct call *call, const struct head *head, struct span rest);
-void answer_model(struct call *call, const struct head *head, struct span rest);
 void answer_health(struct call *call, const struct head *head, struct span rest);
 void answer_page(struct call *call, const struct head *head, struct span rest);
-void answer_stats(struct call *call, const struct head *head, struct span rest);
+void answer_callback(struct call *call, const struct head *head, struct span rest);
+void answer_login(struct call *call, const struct head *head, struct span rest);
+void answer_logout(struct call *call, const struct head *head, struct span rest);
+void answer_credential_test(struct call *call, const struct head *head, struct span rest);
+/* Hand the route's question on. */
+void answer_by_credd(struct call *call, const struct head *head, struct span rest);
+void answer_by_statsd(struct call *call, const struct head *head, struct span rest);
 
 #endif

@@ -12,16 +12,18 @@ struct route {
     const char *method;
     const char *path; /* exact; with `takes_rest`: a prefix that ends in '/', more must follow */
     bool takes_rest;
-    bool takes_body;   /* JSON */
-    bool is_model_api; /* CORS may open it */
+    const char *suffix; /* of a path that takes the rest: what follows a single segment; NULL: nothing */
+    bool takes_body;    /* JSON */
+    bool is_model_api;  /* CORS may open it */
     enum audience audience;
+    const char *ask; /* the CALL that answers it; NULL: none */
     /* Answers the call in full, now or later. `rest` is what follows a prefix, as sent. */
     void (*answer)(struct call *call, const struct head *head, struct span rest);
 };
 
 struct route_match {
     const struct route *route; /* with METHOD_NOT_ALLOWED: one that has the path */
-    struct span rest;
+    struct span rest;          /* between prefix and suffix, as sent */
 };
 
 size_t routes_count(void);

@@ -2,6 +2,7 @@
 /* The small pure modules: routes, cors, models, request_id, refusal. */
 #include "gateway/cors.h"
 #include "gateway/models.h"
+#include "gateway/percent.h"
 #include "gateway/refusal.h"
 #include "gateway/request_id.h"
 #include "gateway/routes.h"
@@ -31,6 +32,20 @@ static void test_routes(void **state)
         {"GET", "/", "page", "", FAILURE_NONE},
         {"GET", "/admin", "page", "", FAILURE_NONE},
         {"GET", "/api/stats", "stats", "", FAILURE_NONE},
+        {"GET", "/codebuddy/v1/credentials", "credentials", "", FAILURE_NONE},
+        {"POST", "/codebuddy/v1/credentials/select", "credentials", "", FAILURE_NONE},
+        {"GET", "/codebuddy/v1/credentials/select", "credentials", "", FAILURE_METHOD_NOT_ALLOWED},
+        {"POST", "/codebuddy/v1/credentials/current", "credentials", "", FAILURE_METHOD_NOT_ALLOWED},
+        {"POST", "/codebuddy/v1/credentials/ab12/refresh", "credential", "ab12", FAILURE_NONE},
+        {"POST", "/codebuddy/v1/credentials/ab12/test", "credential_test", "ab12", FAILURE_NONE},
+        {"GET", "/codebuddy/v1/credentials/ab12/test", "credential_test", "ab12", FAILURE_METHOD_NOT_ALLOWED},
+        {"POST", "/codebuddy/v1/credentials//test", NULL, "", FAILURE_NOT_FOUND},
+        {"POST", "/codebuddy/v1/credentials/a/b/test", NULL, "", FAILURE_NOT_FOUND},
+        {"POST", "/codebuddy/v1/credentials/ab12/tes", NULL, "", FAILURE_NOT_FOUND},
+        {"DELETE", "/api/keys/key_1", "keys", "key_1", FAILURE_NONE},
+        {"DELETE", "/api/keys", "keys", "", FAILURE_METHOD_NOT_ALLOWED},
+        {"GET", "/api/keys/key_1", "keys", "key_1", FAILURE_METHOD_NOT_ALLOWED},
+        {"POST", "/api/login", "login", "", FAILURE_NONE},
         {"GET", "/v1/chat/completions", "completions", "", FAILURE_METHOD_NOT_ALLOWED},
         {"HEAD", "/v1/chat/completions", "completions", "", FAILURE_METHOD_NOT_ALLOWED},
         {"get", "/health", "health", "", FAILURE_METHOD_NOT_ALLOWED},
@@ -62,7 +77,9 @@ static void test_every_route_is_sound(void **state)
         assert_non_null(route->answer);
         assert_int_equal(route->path[0], '/');
         assert_true(!route->is_model_api || route->audience == AUDIENCE_CLIENT);
-        assert_true(strncmp(route->path, "/api/", 5) != 0 || route->audience == AUDIENCE_ADMIN);
+        bool is_login = strncmp(route->name, "log", 3) == 0;
+        assert_true(is_login || strncmp(route->path, "/api/", 5) != 0 || route->audience == AUDIENCE_ADMIN);
+        assert_true(strncmp(route->name, "credential", 10) != 0 || route->audience == AUDIENCE_ADMIN);
     }
 }
 
@@ -113,16 +130,29 @@ static void test_models(void **state)
     assert_int_equal(json_integer_value(json_object_get(json_array_get(data, 0), "created")), 7);
     json_decref(list);
     buffer_clear(&out);
-    assert_int_equal(models_append_one(&out, "a,b/c,b/c", SPAN("b%2fc"), 7), 0);
+    assert_int_equal(models_append_one(&out, "a,b/c,b/c", SPAN("b/c"), 7), 0);
     json_t *one = json_loadb(out.data, out.length, 0, NULL);
     assert_string_equal(json_string_value(json_object_get(one, "id")), "b/c");
     json_decref(one);
     buffer_clear(&out);
-    static const char *const absent[] = {"", "b", "%", "%2", "%zz", "A"};
+    static const char *const absent[] = {"", "b", "A"};
     for (size_t i = 0; i < sizeof absent / sizeof *absent; i++)
         assert_int_equal(models_append_one(&out, "a,b/c", span_str(absent[i]), 7), ERR_NOT_FOUND);
     assert_int_equal(out.length, 0);
     buffer_fini(&out);
+}
+
+static void test_percent(void **state)
+{
+    static const char *const bad[] = {"%", "%2", "%zz", "a%", "12345"};
+    char text[4];
+    (void)state;
+    assert_int_equal(percent_decode(SPAN("b%2Fc"), text, sizeof text), 3);
+    assert_memory_equal(text, "b/c", 3);
+    assert_int_equal(percent_decode(SPAN("%00%ff"), text, sizeof text), 2);
+    assert_int_equal(percent_decode(SPAN(""), text, sizeof text), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(percent_decode(span_str(bad[i]), text, sizeof text), -1);
 }
 
 static void test_request_id(void **state)
@@ -162,10 +192,10 @@ static void test_refusal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_routes),  cmocka_unit_test(test_every_route_is_sound),
-        cmocka_unit_test(test_allow),   cmocka_unit_test(test_cors),
-        cmocka_unit_test(test_models),  cmocka_unit_test(test_request_id),
-        cmocka_unit_test(test_refusal),
+        cmocka_unit_test(test_routes),     cmocka_unit_test(test_every_route_is_sound),
+        cmocka_unit_test(test_allow),      cmocka_unit_test(test_cors),
+        cmocka_unit_test(test_models),     cmocka_unit_test(test_percent),
+        cmocka_unit_test(test_request_id), cmocka_unit_test(test_refusal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

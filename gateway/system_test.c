@@ -158,6 +158,17 @@ static void test_simple_routes(void **state)
         {"DELETE /v1/models HTTP/1.1\r\nHost: h\r\n" AUTH "\r\n", 405, "method_not_allowed"},
         {"GET /api/stats HTTP/1.1\r\nHost: h\r\n" AUTH "\r\n", 503, "unavailable"},
         {"GET /api/stats HTTP/1.1\r\nHost: h\r\n\r\n", 401, "missing_api_key"},
+        {"GET /api/keys HTTP/1.1\r\nHost: h\r\n" AUTH "\r\n", 503, "unavailable"}, /* no credd is here */
+        {"POST /api/keys HTTP/1.1\r\nHost: h\r\n" AUTH "Content-Length: 2\r\n\r\n[]", 400, "invalid_request"},
+        {"GET /v1/models HTTP/1.1\r\nHost: h\r\nx-api-key: cb-x\r\n\r\n", 503, "unavailable"},
+        {"POST /api/login HTTP/1.1\r\nHost: h\r\nContent-Length: 21\r\n\r\n{\"password\":\"secret\"}", 503,
+         "unavailable"},
+        {"POST /api/login HTTP/1.1\r\nHost: h\r\nContent-Length: 14\r\n\r\n{\"password\":1}", 422,
+         "invalid_field"},
+        {"POST /api/login HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\n{\"x\":1}", 422, "invalid_field"},
+        {"POST /api/login HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", 400, "invalid_request"},
+        {"POST /api/login HTTP/1.1\r\nHost: h\r\nOrigin: http://e\r\nContent-Length: 0\r\n\r\n", 403,
+         "forbidden"},
         {CHAT "Content-Type: text/plain\r\nContent-Length: 4\r\n\r\necho", 415, "unsupported_media_type"},
         {CHAT "X-Conversation-ID: \xff\r\nContent-Length: 4\r\n\r\necho", 400, "invalid_request"},
     };
