@@ -232,7 +232,8 @@ static bool worker_is_connected(const struct desk *desk)
 static void let_go(struct desk *desk)
 {
     bool in_use = broker_lease_count(desk->broker) > 0 || broker_waiter_count(desk->broker) > 0;
-    if (in_use && worker_is_connected(desk) && clock_now_ms() < desk->let_go_ms)
+    bool is_busy = (in_use && worker_is_connected(desk)) || refresher_is_busy(desk->refresher);
+    if (is_busy && clock_now_ms() < desk->let_go_ms)
         return;
     desk->is_held = false;
     service_release(desk->service);
@@ -331,7 +332,8 @@ static void on_report(uv_timer_t *timer)
 {
     struct desk *desk = timer->data;
     state_store_tick(desk->store);
-    refresher_tick(desk->refresher);
+    if (!service_draining(desk->service)) /* no new ones then */
+        refresher_tick(desk->refresher);
     if (++desk->reports % SAVE_USES_EVERY == 0)
         keys_save_uses(office_keys(desk->office));
     report_states(desk);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* desk - where the others ask credd: binds its link, takes each message to the broker, the office or the
- * methods of the admin API, keeps their time, and reports their numbers. Owned by main; never blocks but where
- * office does.
+ * methods of the admin API, keeps their time, and reports their numbers. Owned by main; never blocks but
+ * where office does.
  *
  * Only peers that came as upstream-worker may lease, as far as the API key of the request allows, and only
  * others may CALL (calls.h). Draining: leases are granted and renewed on while some live and a worker is

@@ -288,9 +288,14 @@ void durable_job_forget(struct durable_job **job)
     *job = NULL;
 }
 
-void durable_job_finish(struct durable_job **job)
+int durable_job_finish(struct durable_job **job)
 {
-    if (*job && uv_cancel((uv_req_t *)&(*job)->work) < 0)
-        uv_sem_wait(&(*job)->is_over);
+    if (!*job)
+        return 0;
+    if (uv_cancel((uv_req_t *)&(*job)->work) == 0)
+        job_work(&(*job)->work); /* it had not begun */
+    uv_sem_wait(&(*job)->is_over);
+    int error = (*job)->error;
     durable_job_forget(job);
+    return error;
 }

@@ -49,7 +49,7 @@ struct durable_job *durable_job_start(uv_loop_t *loop, const struct durable_writ
                                       void (*done)(void *context, int error), void *context);
 /* `done` will not be called; the write itself goes on. NULL-safe. */
 void durable_job_forget(struct durable_job **job);
-/* The same, but blocks until the write is over, or takes it back if it has not begun. */
-void durable_job_finish(struct durable_job **job);
+/* The same, but blocks until the write is over. Returns its error; 0 for NULL. */
+int durable_job_finish(struct durable_job **job);
 
 #endif

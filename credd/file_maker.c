@@ -56,9 +56,9 @@ void file_maker_free(struct file_maker **maker)
         return;
     while ((*maker)->list) {
         struct making *making = (*maker)->list;
-        durable_job_finish(&making->job);
+        int error = durable_job_finish(&making->job);
         /* The analyzer does not see that freeing the head moves it. NOLINTNEXTLINE(clang-analyzer-*) */
-        making->done(making->context, ERR_IO, making->numbered);
+        making->done(making->context, error, making->numbered);
         making_free(making);
     }
     free(*maker);

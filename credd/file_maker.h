@@ -10,7 +10,7 @@
 struct file_maker;
 /* Borrows. Removes what killed writers left in the directory. Returns owned, NULL on failure (logged). */
 struct file_maker *file_maker_new(uv_loop_t *loop, const struct vault *vault);
-/* Waits for writes under way, and calls their `done` with ERR_IO. NULL-safe. */
+/* Waits for writes under way, and calls their `done`. NULL-safe. */
 void file_maker_free(struct file_maker **maker);
 
 /* Creates a file with this text under `name` (already reduced), or with `may_number` under the first of

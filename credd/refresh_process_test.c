@@ -248,6 +248,22 @@ static void test_a_hand_made_token_wins(void **state)
     assert_true(file_has_token(world, "a.json", "by-hand"));
 }
 
+static void test_a_drain_waits_for_the_token(void **state)
+{
+    struct world *world = *state;
+    struct client *client = &world->client;
+    put_refreshable(world, "a.json", 0, 0);
+    start_credd(world);
+    client_open(world, "gateway");
+    control(world, "answer", "{\"call\":\"refresh\",\"delay_ms\":500}");
+    ask_call(client, "credentials.refresh", "{\"index\":0}");
+    call(client, "credentials.list", "{}", 200); /* it has read both */
+    client_close(client);
+    assert_int_equal(end_credd(world, SIGTERM), 0);
+    assert_int_equal(counter(world, "refresh_done"), 1);
+    assert_false(file_has_token(world, "a.json", OLD_TOKEN)); /* or the account would be lost */
+}
+
 static bool is_sealed(const struct world *world, const char *name)
 {
     json_t *file = read_credential(world, name);
@@ -313,6 +329,7 @@ int main(void)
         T(test_on_demand),
         T(test_a_deletion_wins),
         T(test_a_hand_made_token_wins),
+        T(test_a_drain_waits_for_the_token),
         T(test_sealed_files),
 #undef T
     };

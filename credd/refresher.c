@@ -63,6 +63,16 @@ const struct refresher_counters *refresher_counters(const struct refresher *refr
     return &refresher->counters;
 }
 
+bool refresher_is_busy(const struct refresher *refresher)
+{
+    const struct refresh *refresh;
+    DL_FOREACH (refresher->list, refresh) {
+        if (refresh->state != REFRESH_IDLE)
+            return true;
+    }
+    return false;
+}
+
 /* ---- records ---- */
 
 static struct refresh *refresh_find(const struct refresher *refresher, uint32_t number)

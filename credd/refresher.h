@@ -49,6 +49,8 @@ struct refresher *refresher_new(struct calls *calls, const struct refresher_part
 void refresher_free(struct refresher **refresher);
 /* Starts what is due. Call once a second, and at once after an UNAUTHORIZED. */
 void refresher_tick(struct refresher *refresher);
+/* Whether a token is on its way that would be lost with the process. */
+bool refresher_is_busy(const struct refresher *refresher);
 const struct refresher_counters *refresher_counters(const struct refresher *refresher);
 
 /* When a token should be refreshed; INT64_MAX if it has no known end. Pure. */

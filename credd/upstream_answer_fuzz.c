@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Any bytes as the upstream's answer to a refresh, login or models call, and as a sealed file or state file:
- * no crash, words that are UTF-8 without control characters, and a file made of it that is JSON. */
+/* Any bytes as the upstream's answer to a refresh, login or models call, and as a sealed file: no crash,
+ * words that are UTF-8 without control characters, and a file made of it that is JSON. */
 #include "credd/credential_new.h"
 #include "credd/json_wipe.h"
 #include "credd/logins.h"
