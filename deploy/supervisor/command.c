@@ -26,6 +26,8 @@ static const struct {
     {"--check", COMMAND_CHECK},     {"--help", COMMAND_HELP},
     {"-h", COMMAND_HELP},           {"help", COMMAND_HELP},
     {"--version", COMMAND_VERSION}, {"--print-env", COMMAND_PRINT_ENV},
+    {"credentials", COMMAND_ADMIN}, {"keys", COMMAND_ADMIN},
+    {"settings", COMMAND_ADMIN},
 };
 
 static void print_usage(FILE *out)
@@ -39,6 +41,9 @@ static void print_usage(FILE *out)
         "running\n"
         "  codebuddy2api reload           replace one process after another (as SIGHUP does)\n"
         "  codebuddy2api stop             drain and stop, return when it is over\n"
+        "  codebuddy2api credentials list|add|delete|login|test\n"
+        "  codebuddy2api keys list|create|revoke\n"
+        "  codebuddy2api settings get|set|unset   of the running one; each alone says more\n"
         "  codebuddy2api --check          check the settings; exit 0 or 78\n"
         "  codebuddy2api --print-env      a sample .env with every setting\n"
         "  codebuddy2api --help | --version\n",
@@ -56,7 +61,7 @@ int command_parse(struct command *command, int argc, char *const *argv)
 {
     size_t i = 0;
 
-    *command = (struct command){COMMAND_RUN, false};
+    *command = (struct command){.verb = COMMAND_RUN, .argv = argv};
     if (argc < 2)
         return 0;
     while (i < sizeof(words) / sizeof(*words) && strcmp(words[i].word, argv[1]) != 0)
@@ -64,6 +69,8 @@ int command_parse(struct command *command, int argc, char *const *argv)
     if (i == sizeof(words) / sizeof(*words))
         return refuse("unknown command", argv[1]);
     command->verb = words[i].verb;
+    if (command->verb == COMMAND_ADMIN)
+        return 0; /* the rest is for the other program to judge */
     for (int j = 2; j < argc; j++) {
         if (command->verb != COMMAND_STATUS || strcmp(argv[j], "--json") != 0)
             return refuse("unexpected argument", argv[j]);
@@ -191,6 +198,22 @@ static int find_and_ask(const struct command *command)
     return exit_code;
 }
 
+/* Returns only if it cannot. */
+static int become_admin(char *const *argv)
+{
+    char path[4096];
+    static const char name[] = "codebuddy2api-admin";
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof(name));
+    char *slash = length > 0 ? memrchr(path, '/', (size_t)length) : NULL;
+
+    if (slash) {
+        memcpy(slash + 1, name, sizeof(name));
+        execv(path, argv);
+    }
+    fprintf(stderr, "codebuddy2api: %s cannot be run: %s\n", name, strerror(errno));
+    return EXIT_SYSTEM;
+}
+
 bool command_answer(const struct command *command, int *exit_code)
 {
     *exit_code = EXIT_OK;
@@ -215,6 +238,9 @@ bool command_answer(const struct command *command, int *exit_code)
         break;
     case COMMAND_PRINT_ENV:
         settings_print_dotenv(stdout);
+        break;
+    case COMMAND_ADMIN:
+        *exit_code = become_admin(command->argv);
         break;
     }
     return true;
