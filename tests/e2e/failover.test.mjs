@@ -92,6 +92,19 @@ describe('a credential that is refused is left, and the client sees nothing', ()
     }));
 });
 
+test('a token that is refused and can be refreshed: refreshed once for all that wait, and the client sees nothing', async () => {
+  const a = credential('a', { refresh_token: 'refresh-a' });
+  await withSystem({ names: [], credentials: { a }, rules: { a: 's:401-json' } }, async (system) => {
+    const mark = await upstream.mark();
+    const model = newModel();
+    await Promise.all(Array.from({ length: 10 }, (_, i) => assertServed(system, model, { stream: i % 2 === 0 })));
+    assert.equal(await mark.since('refresh_done'), 1);
+    const { bearer_token: kept } = JSON.parse(readFileSync(join(system.credsDir, 'a.json')));
+    assert.notEqual(kept, a.bearer_token, 'the new token is not on disk');
+    assert.ok((await upstream.requests(model)).some(({ headers }) => headers.authorization === `Bearer ${kept}`));
+  });
+});
+
 test('11140, risk control: the request goes nowhere else, the credential is disabled', () =>
   withSystem({ rules: { a: 's:403-11140' } }, async (system) => {
     const [first, second] = [newModel(), newModel()];
