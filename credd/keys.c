@@ -242,12 +242,12 @@ void keys_close(struct keys **keys)
 static void make_text(struct key *key, const unsigned char *random, char text[KEY_TEXT_BYTES])
 {
     unsigned char hash[crypto_hash_sha256_BYTES];
-    memcpy(text, "cb-", 3);
+    memcpy(text, "cb-", sizeof "cb-");
     sodium_bin2base64(text + 3, KEY_TEXT_BYTES - 3, random, SECRET_BYTES,
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     crypto_hash_sha256(hash, (const unsigned char *)text, strlen(text));
     sodium_bin2hex(key->sha256, sizeof key->sha256, hash, sizeof hash);
-    memcpy(key->id, "key_", 4);
+    memcpy(key->id, "key_", sizeof "key_");
     sodium_bin2hex(key->id + 4, sizeof key->id - 4, random + SECRET_BYTES, NUMBER_BYTES);
 }
 

@@ -221,8 +221,9 @@ static void audit_settings(const struct call *call, const json_t *changes)
 {
     const char *name;
     json_t *value, *members = (json_t *)(uintptr_t)changes; /* jansson's iteration takes no const */
-    json_object_foreach (members, name, value)
+    json_object_foreach (members, name, value) {
         call_audit(call, json_is_null(value) ? "setting_unset" : "setting_set", name, "");
+    }
 }
 
 static void answer_set(void *owner, struct call *call, const json_t *arguments)

@@ -69,8 +69,9 @@ static bool is_ours(const json_t *document)
     const char *name;
     json_t *entry, *stored = json_object_get(document, "settings");
     bool is_whole = json_integer_value(json_object_get(document, "version")) == 1 && json_is_object(stored);
-    json_object_foreach (stored, name, entry)
+    json_object_foreach (stored, name, entry) {
         is_whole = is_whole && json_is_string(json_object_get(entry, "value"));
+    }
     return is_whole;
 }
 
