@@ -22,8 +22,6 @@ enum {
     SYNC_AGAIN_MS = 100,
     LINGER_MS = 5000, /* see desk.h; a worker waits as long for an answer */
     MICRO = 1000000,
-    EXHAUSTED_MS =
-        3600 * 1000, /* until quota is asked for: refills are daily or monthly, an hour finds them */
 };
 
 struct desk {
