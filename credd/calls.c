@@ -133,8 +133,13 @@ void call_reply(struct call *call, int status, json_t *body)
 
 void call_audit(const struct call *call, const char *what, const char *subject, const char *detail)
 {
-    log_info(NULL, "audit", LOG_STR("actor", call_actor(call)), LOG_STR("what", what),
-             LOG_STR("subject", subject), LOG_STR("detail", detail));
+    calls_audit(call_actor(call), what, subject, detail);
+}
+
+void calls_audit(const char *actor, const char *what, const char *subject, const char *detail)
+{
+    log_info(NULL, "audit", LOG_STR("actor", actor), LOG_STR("what", what), LOG_STR("subject", subject),
+             LOG_STR("detail", detail));
 }
 
 /* ---- questions ---- */

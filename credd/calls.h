@@ -53,5 +53,7 @@ void call_fail_error(struct call *call, int error);
 /* One log line `audit` of what a person changed: `what` is a word, `subject` names what it was done to. Never
  * a secret. */
 void call_audit(const struct call *call, const char *what, const char *subject, const char *detail);
+/* The same when the question may be over: `actor` is what call_actor said. */
+void calls_audit(const char *actor, const char *what, const char *subject, const char *detail);
 
 #endif

@@ -187,6 +187,53 @@ static void test_add(void **state)
     json_decref(a);
 }
 
+/* credd anew, with another CODEBUDDY_API_ENDPOINT. */
+static void move_to(struct world *world, const char *endpoint, const char *role)
+{
+    client_close(&world->client);
+    end_credd(world, SIGTERM);
+    snprintf(world->endpoint, sizeof world->endpoint, "%s", endpoint);
+    start_credd(world);
+    client_open(world, role);
+}
+
+static void test_added_files_stay_with_their_endpoint(void **state)
+{
+    struct world *world = *state;
+    struct client *client = &world->client;
+    static const char *const others[] = {"http://127.0.0.1:2", "https://copilot.tencent.com"};
+    call(client, "credentials.add", "{\"bearer_token\":\"t\",\"filename\":\"cn\"}", 201);
+    json_t *file = read_credential(world, "cn.json");
+    assert_string_equal(text(file, "site"), "cn");
+    assert_null(json_object_get(file, "api_endpoint"));
+    json_decref(file);
+    move_to(world, "http://127.0.0.1:1", "gateway");
+    call(client, "credentials.delete", "{\"index\":0}", 200); /* a.json and b.json name no site */
+    call(client, "credentials.delete", "{\"index\":0}", 200);
+    assert_string_equal(text(row(client, 0), "site"), "cn"); /* still goes where it went */
+    call(client, "credentials.delete", "{\"index\":0}", 200);
+    call(client, "credentials.add", "{\"bearer_token\":\"t\",\"filename\":\"x\"}", 201);
+    call(client, "credentials.add", "{\"bearer_token\":\"u\",\"filename\":\"y\",\"site\":\"Custom\"}", 201);
+    for (size_t i = 0; i < 2; i++) {
+        file = read_credential(world, i == 0 ? "x.json" : "y.json");
+        assert_string_equal(text(file, "site"), "custom");
+        assert_string_equal(text(file, "api_endpoint"), "http://127.0.0.1:1");
+        assert_string_equal(text(row(client, i), "state"), "ready");
+        json_decref(file);
+    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        move_to(world, others[i], "gateway");
+        for (size_t j = 0; j < 2; j++) {
+            assert_string_equal(text(row(client, j), "state"), "needs_login");
+            assert_non_null(strstr(text(row(client, j), "state_reason"), "api_endpoint"));
+        }
+        as(world, "upstream-worker");
+        assert_int_equal(lease(client, 0), 0); /* never lent */
+    }
+    move_to(world, "http://127.0.0.1:1", "upstream-worker");
+    assert_true(lease(client, 5000) != 0); /* back home, it serves */
+}
+
 static void test_add_bad_fields(void **state)
 {
     struct client *client = &((struct world *)*state)->client;
@@ -396,6 +443,7 @@ int main(void)
 #define T(test) cmocka_unit_test_setup_teardown(test, two_open, world_close)
         T(test_list),
         T(test_add),
+        T(test_added_files_stay_with_their_endpoint),
         T(test_add_bad_fields),
         T(test_which_one),
         T(test_bad_questions),

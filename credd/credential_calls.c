@@ -286,7 +286,8 @@ static int add(struct adding *adding, json_t *file, const json_t *filename)
     struct buffer wanted = {0}, text = {0};
     char name[CREDENTIAL_NAME_BYTES], problem[CREDENTIAL_PROBLEM_BYTES];
     const json_t *user_id = json_object_get(file, "user_id");
-    int error = credential_object_describe(file, &wanted);
+    int error = credential_object_tie(file, adding->calls->parts.sites, problem);
+    error = error ? error : credential_object_describe(file, &wanted);
     error = error ? error : credential_text_append(file, &text);
     error = error ? error : credential_text_check(buffer_span(&text), adding->calls->parts.sites, problem);
     if (error == ERR_INVALID) {

@@ -155,6 +155,24 @@ int credential_object_take(json_t *file, const json_t *data, int64_t wall_ms)
     return failed ? ERR_NOMEM : 0;
 }
 
+int credential_object_tie(json_t *file, const struct sites *sites, char problem[CREDENTIAL_PROBLEM_BYTES])
+{
+    const char *named = json_string_value(text_or_null(file, "site")), *site_problem = NULL;
+    struct credential_file asked = {.site = named ? span_dup(span_str(named)) : NULL};
+    if (named && !asked.site)
+        return ERR_NOMEM;
+    const struct site *site = sites_resolve(sites, &asked, &site_problem);
+    credential_file_fini(&asked);
+    if (!site) {
+        snprintf(problem, CREDENTIAL_PROBLEM_BYTES, "%s", site_problem);
+        return ERR_INVALID;
+    }
+    int failed = json_object_set_new(file, "site", json_string(site_name(site)));
+    if (!failed && site_is_custom(site))
+        failed = json_object_set_new(file, "api_endpoint", json_string(site_base_url(site)));
+    return failed ? ERR_NOMEM : 0;
+}
+
 static int copy_claims(json_t *file, const json_t *claims)
 {
     static const char *const kept[] = {"sub", "email", "preferred_username", "name", "exp", "iat", "iss"};

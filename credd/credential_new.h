@@ -35,6 +35,10 @@ int credential_text_check(struct span text, const struct sites *sites,
  * client's file the tokens stay where they were. `full_response` is dropped. 0; ERR_INVALID if there is no
  * token; ERR_NOMEM. */
 int credential_object_take(json_t *file, const json_t *data, int64_t wall_ms);
+/* Ties a new file to the site that its `site` names, or to the default one: writes that site's name, and for
+ * `custom` also where it points as `api_endpoint`. So the token never goes elsewhere when
+ * CODEBUDDY_API_ENDPOINT changes. 0; ERR_INVALID with `problem`, as above; ERR_NOMEM. */
+int credential_object_tie(json_t *file, const struct sites *sites, char problem[CREDENTIAL_PROBLEM_BYTES]);
 /* Adds user_info from the token's claims, as hints for people. A token of another kind has none. Then `name`
  * is what to call the file: the user's e-mail address, name or number; else as it was. 0 or ERR_NOMEM. */
 int credential_object_describe(json_t *file, struct buffer *name);

@@ -114,6 +114,40 @@ static void test_describes(void **state)
     buffer_fini(&name);
 }
 
+static void assert_tied(const struct sites *sites, const char *text, const char *site, const char *endpoint)
+{
+    json_t *file = parse(text), *data = parse("{\"accessToken\":\"new\",\"site\":\"b\"}");
+    char problem[CREDENTIAL_PROBLEM_BYTES];
+    assert_int_equal(credential_object_tie(file, sites, problem), 0);
+    assert_int_equal(credential_object_take(file, data, 1700000000000), 0); /* a refresh keeps it */
+    assert_string_equal(json_string_value(json_object_get(file, "site")), site);
+    const char *found = json_string_value(json_object_get(file, "api_endpoint"));
+    assert_true(!found == !endpoint && (!found || strcmp(found, endpoint) == 0));
+    json_decref(file);
+    json_decref(data);
+}
+
+static void test_ties(void **state)
+{
+    const char *why;
+    char problem[CREDENTIAL_PROBLEM_BYTES] = "";
+    struct sites *sites = sites_new();
+    json_t *unknown = parse("{\"site\":\"mars\"}");
+    (void)state;
+    assert_int_equal(sites_add(sites, SPAN("a"),
+                               SPAN("{\"base_url\":\"https://a.example\",\"aliases\":[\"alpha\"]}"), &why),
+                     0);
+    assert_int_equal(sites_add(sites, SPAN("custom"), SPAN("{}"), &why), 0);
+    assert_int_equal(sites_set_endpoint(sites, "https://own.example/x/", &why), 0);
+    assert_tied(sites, "{}", "custom", "https://own.example/x");
+    assert_tied(sites, "{\"site\":\"\"}", "custom", "https://own.example/x");
+    assert_tied(sites, "{\"site\":\"ALPHA\"}", "a", NULL);
+    assert_int_equal(credential_object_tie(unknown, sites, problem), ERR_INVALID);
+    assert_int_equal(strncmp(problem, "site ", 5), 0);
+    json_decref(unknown);
+    sites_free(&sites);
+}
+
 static void test_when_a_refresh_is_due(void **state)
 {
     const int64_t hour_ms = 3600000, base_ms = 1700000000000;
@@ -134,6 +168,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_takes_tokens),
         cmocka_unit_test(test_describes),
+        cmocka_unit_test(test_ties),
         cmocka_unit_test(test_when_a_refresh_is_due),
     };
     if (sodium_init() < 0)

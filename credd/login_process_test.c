@@ -199,6 +199,77 @@ static void test_polls_that_fail(void **state)
     poll_says(client, login, "invalid_grant");
 }
 
+static void test_codes_that_end_a_login(void **state)
+{
+    struct world *world = *state;
+    struct client *client = &world->client;
+    static const int codes[] = {12005, 11212, 11216, 10081}, statuses[] = {200, 401, 403};
+    char login[96], answer[128], words[64];
+    for (size_t i = 0; i < 12; i++) {
+        int code = codes[i / 3];
+        snprintf(login, sizeof login, "%s", start(client));
+        snprintf(words, sizeof words, "code %d: why %d", code, (int)i);
+        snprintf(answer, sizeof answer,
+                 "{\"call\":\"poll\",\"status\":%d,\"code\":%d,\"msg\":\"why %d\",\"times\":1}",
+                 statuses[i % 3], code, (int)i);
+        control(world, "answer", answer);
+        const json_t *refused = call(client, "auth.poll", login, 400);
+        assert_string_equal(text(refused, "error"), "access_denied");
+        assert_string_equal(text(refused, "error_description"), words);
+        poll_says(client, login, "invalid_grant"); /* over */
+    }
+    snprintf(login, sizeof login, "%s", start(client)); /* another code says nothing about the login */
+    control(world, "answer", "{\"call\":\"poll\",\"status\":403,\"code\":11140,\"times\":1}");
+    call(client, "auth.poll", login, 502);
+    poll_says(client, login, "authorization_pending");
+}
+
+static void test_a_login_stays_with_its_endpoint(void **state)
+{
+    struct world *world = *state;
+    static const char *const others[] = {"http://127.0.0.1:1", "https://copilot.tencent.com"};
+    control(world, "account", "{\"pending\":0,\"email\":\"me@example.com\"}");
+    call(&world->client, "auth.poll", start(&world->client), 200);
+    json_t *file = read_credential(world, "me_example.com.json");
+    assert_string_equal(text(file, "site"), "custom");
+    assert_string_equal(text(file, "api_endpoint"), world->endpoint);
+    json_decref(file);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        client_close(&world->client);
+        end_credd(world, SIGTERM);
+        snprintf(world->endpoint, sizeof world->endpoint, "%s", others[i]);
+        start_credd(world);
+        client_open(world, "gateway");
+        const json_t *row = json_array_get(
+            json_object_get(call(&world->client, "credentials.list", "{}", 200), "credentials"), 0);
+        assert_string_equal(text(row, "state"), "needs_login");
+        assert_non_null(strstr(text(row, "state_reason"), "api_endpoint"));
+        client_close(&world->client);
+        client_open(world, "upstream-worker");
+        assert_int_equal(lease(&world->client, 0), 0);
+    }
+}
+
+static void test_a_login_saved_for_nobody_is_audited(void **state)
+{
+    struct world *world = *state;
+    struct client *client = &world->client;
+    char login[96], away[128];
+    struct stat status;
+    control(world, "account", "{\"pending\":0,\"email\":\"me@example.com\"}");
+    snprintf(login, sizeof login, "%s", start(client));
+    snprintf(away, sizeof away, "%s.away", world->creds);
+    assert_int_equal(rename(world->creds, away), 0);
+    call(client, "auth.poll", login, 503); /* the tokens are held … */
+    assert_int_equal(rename(away, world->creds), 0);
+    int before = client->answers;
+    ask_call(client, "auth.poll", login);   /* … so that this poll is a write, … */
+    ask_call(client, "auth.cancel", login); /* … which cannot be called back */
+    TURN_UNTIL(client, client->answers == before + 2);
+    TURN_UNTIL(client, log_has(world, "actor=tester what=login_done"));
+    assert_int_equal(stat(creds_path(world, "me_example.com.json"), &status), 0);
+}
+
 static void test_cancelled_while_polling(void **state)
 {
     struct world *world = *state;
@@ -328,6 +399,9 @@ int main(void)
         T(test_bad_questions),
         T(test_starts_that_fail),
         T(test_polls_that_fail),
+        T(test_codes_that_end_a_login),
+        T(test_a_login_stays_with_its_endpoint),
+        T(test_a_login_saved_for_nobody_is_audited),
         T(test_cancelled_while_polling),
         T(test_models),
         T(test_models_in_trouble),

@@ -29,10 +29,11 @@ struct login {
     char id[2 * ID_BYTES + 1];
     char upstream_state[STATE_BYTES];
     int64_t ends_ms;
-    struct call *call;           /* the question under way; NULL: none */
-    struct http_call *http_call; /* STARTING, ASKING */
-    json_t *file;                /* SAVING, HOLDING: with the tokens */
-    bool is_cancelled;           /* SAVING cannot be interrupted: nobody is told */
+    struct call *call;                    /* the question under way; NULL: none */
+    char actor[CALL_ACTOR_MAX_BYTES + 1]; /* who polled last, for the audit line */
+    struct http_call *http_call;          /* STARTING, ASKING */
+    json_t *file;                         /* SAVING, HOLDING: with the tokens */
+    bool is_cancelled;                    /* SAVING cannot be interrupted: nobody is told */
     struct login *prev, *next;
 };
 
@@ -213,10 +214,9 @@ static void reply_saved(struct login *login, struct call *call, const char *file
     const json_t *info = json_object_get(login->file, "user_info");
     const char *user = json_string_value(json_object_get(info, "sub"));
     credential_id_of(filename, id, &number);
-    if (!call)
-        return;
-    call_audit(call, "login_done", id, filename);
-    call_reply(call, 200, json_pack("{s:b,s:s,s:s?}", "saved", 1, "id", id, "user_id", user));
+    calls_audit(login->actor, "login_done", id, filename); /* also when nobody waits any more */
+    if (call)
+        call_reply(call, 200, json_pack("{s:b,s:s,s:s?}", "saved", 1, "id", id, "user_id", user));
 }
 
 static void on_saved(void *context, int error, const char *filename)
@@ -278,9 +278,11 @@ static void login_save(struct login *login)
 /* Makes the file's object of what the upstream gave. 0, ERR_INVALID, ERR_NOMEM. */
 static int take_tokens(struct login *login, const json_t *data)
 {
-    const struct site *site = sites_default(login->home->parts.sites);
-    login->file = json_pack("{s:s}", "site", site_name(site));
-    return login->file ? credential_object_take(login->file, data, clock_wall_ms()) : ERR_NOMEM;
+    char problem[CREDENTIAL_PROBLEM_BYTES];
+    login->file = json_object();
+    int error =
+        login->file ? credential_object_tie(login->file, login->home->parts.sites, problem) : ERR_NOMEM;
+    return error ? error : credential_object_take(login->file, data, clock_wall_ms());
 }
 
 static void on_done(struct login *login, const json_t *data)
@@ -347,6 +349,12 @@ static struct login *find_named(struct logins *logins, const json_t *arguments, 
     return id ? login_find(logins, id) : NULL;
 }
 
+static void take_question(struct login *login, struct call *call)
+{
+    login->call = call;
+    snprintf(login->actor, sizeof login->actor, "%s", call_actor(call));
+}
+
 static void answer_poll(void *owner, struct call *call, const json_t *arguments)
 {
     bool is_named;
@@ -358,10 +366,10 @@ static void answer_poll(void *owner, struct call *call, const json_t *arguments)
     } else if (login->state == LOGIN_ASKING || login->state == LOGIN_SAVING) {
         fail_poll(call, "slow_down", "The last poll is not answered yet.");
     } else if (login->state == LOGIN_HOLDING) {
-        login->call = call;
+        take_question(login, call);
         login_save(login);
     } else if (login_poll(login) == 0) {
-        login->call = call;
+        take_question(login, call);
     } else {
         call_fail_error(call, ERR_NOMEM);
     }

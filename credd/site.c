@@ -187,11 +187,16 @@ static struct site *find_name(const struct sites *sites, const char *name)
     return NULL;
 }
 
+bool site_is_custom(const struct site *site)
+{
+    return strcmp(site->name, CUSTOM_SITE) == 0;
+}
+
 /* What the profile's base_url says, and that no other profile says it too. */
 static int read_endpoint(const struct sites *sites, struct site *site, const char **problem)
 {
     const char *base_url = json_string_value(json_object_get(site->profile, "base_url"));
-    bool is_custom = strcmp(site->name, CUSTOM_SITE) == 0;
+    bool is_custom = site_is_custom(site);
     if (is_custom && base_url)
         *problem = "custom has no base_url of its own: it is CODEBUDDY_API_ENDPOINT";
     else if (!is_custom && !base_url)

@@ -36,6 +36,8 @@ int sites_set_endpoint(struct sites *sites, const char *api_endpoint, const char
 
 const struct site *sites_default(const struct sites *sites);
 const char *site_name(const struct site *site);
+/* Whether it is `custom`, whose name alone does not say where it points. */
+bool site_is_custom(const struct site *site);
 const char *site_base_url(const struct site *site); /* no trailing slash */
 uint32_t site_number(const struct site *site);      /* small, different for each, for comparing */
 

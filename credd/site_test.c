@@ -126,6 +126,10 @@ static void test_a_token_goes_to_its_own_site_only(void **state)
     sites = load("https://copilot.tencent.com"); /* custom points nowhere now */
     assert_resolves(sites, NULL, NULL, "cn");
     assert_resolves(sites, "custom", NULL, NULL);
+    assert_resolves(sites, "custom", "http://127.0.0.1:9000", NULL);
+    sites_free(&sites);
+    sites = load("http://127.0.0.1:9001"); /* custom points elsewhere */
+    assert_resolves(sites, "custom", "http://127.0.0.1:9000", NULL);
     sites_free(&sites);
 }
 

@@ -32,6 +32,16 @@ static enum upstream_meaning meaning_of(json_int_t code, const json_t *data)
     return code == CODE_REFRESH_OVER ? UPSTREAM_NEEDS_LOGIN : UPSTREAM_REFUSED;
 }
 
+/* A login ends with these whatever the status: upstream.md, 6. */
+static bool is_login_final(json_int_t code)
+{
+    static const int final[] = {12005, 11212, 11216, 10081}; /* no seat, licence or trial over, IP address */
+    for (size_t i = 0; i < sizeof final / sizeof final[0]; i++)
+        if (code == final[i])
+            return true;
+    return false;
+}
+
 static void read_envelope(json_t *root, int status, struct upstream_answer *answer)
 {
     const json_t *code = json_object_get(root, "code");
@@ -61,7 +71,9 @@ void upstream_answer_read(const struct http_answer *http, struct upstream_answer
         read_envelope(root, http->status, answer);
     else
         snprintf(answer->words, sizeof answer->words, "status %d without JSON", http->status);
-    bool is_known = answer->meaning == UPSTREAM_NEEDS_LOGIN || answer->meaning == UPSTREAM_PENDING;
+    bool is_final = is_login_final(json_integer_value(json_object_get(root, "code")));
+    bool is_known = answer->meaning == UPSTREAM_NEEDS_LOGIN || answer->meaning == UPSTREAM_PENDING ||
+                    (answer->meaning == UPSTREAM_REFUSED && is_final);
     if ((http->status == 401 || http->status == 403) && !is_known)
         answer->meaning = UPSTREAM_UNAUTHORIZED;
     json_decref(root);

@@ -15,7 +15,7 @@ enum upstream_meaning {
     UPSTREAM_PENDING,      /* 11217, 12151: poll on */
     UPSTREAM_NEEDS_LOGIN,  /* 12153: the refresh token is over */
     UPSTREAM_REFUSED,      /* 12005, 11212, 11216, 10081 and other codes: it says why */
-    UPSTREAM_UNAUTHORIZED, /* 401, 403 */
+    UPSTREAM_UNAUTHORIZED, /* 401, 403 with none of the codes above */
     UPSTREAM_TROUBLE       /* no answer, 5xx, 429, or what is no envelope: try again later */
 };
 
