@@ -2,6 +2,7 @@
 /* Refreshing, with the real daemon and the stand-in upstream. */
 #include "credd/testbed.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +15,9 @@
 static void put_refreshable(struct world *world, const char *name, int life_s, int left_s)
 {
     char text[512], times[128] = "";
+    int64_t created_s = clock_wall_ms() / 1000 - life_s + left_s;
     if (life_s)
-        snprintf(times, sizeof times, ",\"created_at\":%lld,\"expires_in\":%d",
-                 (long long)(clock_wall_ms() / 1000 - life_s + left_s), life_s);
+        snprintf(times, sizeof times, ",\"created_at\":%" PRId64 ",\"expires_in\":%d", created_s, life_s);
     snprintf(text, sizeof text,
              "{\"bearer_token\":\"" OLD_TOKEN
              "\",\"refresh_token\":\"R1\",\"user_id\":\"u\",\"note\":\"mine\"%s}",
