@@ -9,6 +9,9 @@
 #include "proto/error.h"
 
 #include <inttypes.h>
+#include <jansson.h>
+
+enum { FIELDLESS_BODY_MAX_BYTES = 16 << 10 };
 
 static const char JSON_TYPE[] = "application/json";
 
@@ -19,6 +22,28 @@ static void reply_json(struct call *call, int error, int status, struct buffer *
     else
         call_reply(call, status, JSON_TYPE, buffer_span(body));
     buffer_fini(body);
+}
+
+bool body_has_no_fields(struct call *call)
+{
+    struct call_problem problem = {.failure = FAILURE_INVALID_REQUEST,
+                                   .message = SPAN("The body is not a JSON object.")};
+    if (call->body.length == 0)
+        return true;
+    json_t *body = NULL;
+    if (call->body.length > FIELDLESS_BODY_MAX_BYTES)
+        problem = (struct call_problem){.failure = FAILURE_TOO_LARGE};
+    else
+        body = json_loadb(call->body.data, call->body.length, JSON_REJECT_DUPLICATES, NULL);
+    bool is_empty = json_is_object(body) && json_object_size(body) == 0;
+    if (json_is_object(body) && !is_empty)
+        problem = (struct call_problem){.failure = FAILURE_BAD_FIELD,
+                                        .param = span_str(json_object_iter_key(json_object_iter(body))),
+                                        .message = SPAN("There is no such field.")};
+    if (!is_empty)
+        call_fail_with(call, &problem);
+    json_decref(body);
+    return is_empty;
 }
 
 /* ---- health ---- */
@@ -92,6 +117,8 @@ void answer_callback(struct call *call, const struct head *head, struct span res
  * failed. */
 void answer_credential_test(struct call *call, const struct head *head, struct span rest)
 {
+    if (!body_has_no_fields(call))
+        return;
     int length = percent_decode(rest, call->credential_id, sizeof call->credential_id - 1);
     if (length <= 0 || !span_is_header_safe(span_of(call->credential_id, (size_t)length))) {
         call->credential_id[0] = '\0';

@@ -5,7 +5,13 @@
 
 #include "gateway/head.h"
 
+#include <stdbool.h>
+
 struct call;
+
+/* For a call that takes no fields: true if its body is empty or {}. Otherwise the call is answered: 400 if it
+ * is no JSON object, else 422 with the field's name. */
+bool body_has_no_fields(struct call *call);
 
 void answer_completions(struct call *call, const struct head *head, struct span rest);
 void answer_models(struct call *call, const struct head *head, struct span rest);

@@ -105,6 +105,8 @@ void answer_logout(struct call *call, const struct head *head, struct span rest)
         call_fail(call, FAILURE_FORBIDDEN, 0);
         return;
     }
+    if (!body_has_no_fields(call))
+        return;
     set_cookie(call, "", 0);
     call_reply(call, 200, "application/json", SPAN("{\"message\":\"Logged out.\"}"));
 }
