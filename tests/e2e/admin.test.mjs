@@ -60,7 +60,7 @@ test('every admin route says what is wrong', async () => {
     ['GET', CREDENTIALS], ['POST', CREDENTIALS, 422], ['POST', `${CREDENTIALS}/select`, 422], ['POST', `${CREDENTIALS}/auto`],
     ['POST', `${CREDENTIALS}/toggle-rotation`], ['GET', `${CREDENTIALS}/current`], ['POST', `${CREDENTIALS}/delete`, 422],
     ['POST', `${CREDENTIALS}/none/refresh`, 404], ['POST', `${CREDENTIALS}/none/enable`, 404], ['POST', `${CREDENTIALS}/none/disable`, 404],
-    ['POST', '/codebuddy/auth/start'], ['POST', '/codebuddy/auth/poll', 422], ['POST', '/codebuddy/auth/cancel', 422],
+    ['POST', `${CREDENTIALS}/none/test`], ['GET', '/codebuddy/auth/start'], ['POST', '/codebuddy/auth/start'], ['POST', '/codebuddy/auth/poll', 422], ['POST', '/codebuddy/auth/cancel', 422],
     ['GET', '/api/settings'], ['POST', '/api/settings', 422], ['GET', '/api/keys'], ['POST', '/api/keys', 422],
     ['DELETE', '/api/keys/none', 404], ['GET', '/api/stats'],
   ];
@@ -79,6 +79,40 @@ test('every admin route says what is wrong', async () => {
     }
     if (withoutFields) assert.equal((await send(method, path, method === 'POST' ? {} : undefined)).status, withoutFields, where);
   }
+});
+
+test('every route that is open says what is wrong', async () => {
+  const open = (method, path, body) =>
+    fetch(`${system.origin}${path}`, { method, body, headers: { 'content-type': 'application/json', connection: 'close' } });
+  const routes = [['POST', '/api/login', 'POST'], ['POST', '/api/logout', 'POST'], ['GET', '/codebuddy/auth/callback', 'GET, HEAD']];
+  for (const [method, path, allow] of routes) {
+    for (const other of ['PATCH', method === 'GET' ? 'POST' : 'GET']) {
+      const wrong = await open(other, path);
+      assert.equal(wrong.status, 405, `${other} ${path}`);
+      assert.equal(wrong.headers.get('allow'), allow, path);
+      assert.equal((await wrong.json()).error.code, 'method_not_allowed');
+    }
+    if (method === 'GET') continue;
+    const unknown = await open(method, path, JSON.stringify({ no_such_field: 1 }));
+    assert.equal(unknown.status, 422, path);
+    assert.equal((await unknown.json()).error.param, 'no_such_field');
+    for (const body of ['[]', '{"a":', 'text']) assert.equal((await open(method, path, body)).status, 400, `${path} ${body}`);
+  }
+  assert.equal((await open('POST', '/api/login', JSON.stringify({ password: secretText('pw') }))).status, 401);
+  for (const body of [undefined, '{}']) assert.equal((await open('POST', '/api/logout', body)).status, 200); // nobody is logged in
+});
+
+test('the landing page after a login echoes nothing', async () => {
+  const mark = secretText('echo');
+  const plain = await fetch(`${system.origin}/codebuddy/auth/callback`);
+  const response = await fetch(`${system.origin}/codebuddy/auth/callback?state=${mark}&code=%3Cscript%3E${mark}&error=${mark}`);
+  assert.equal(response.status, 200);
+  assert.match(response.headers.get('content-type'), /^text\/plain/);
+  assert.match(response.headers.get('content-security-policy'), /default-src 'none'/);
+  const text = await response.text();
+  assert.equal(text, await plain.text());
+  assert.ok(!text.includes(mark) && ![...response.headers.values()].some((value) => value.includes(mark)));
+  assert.ok(!system.log().includes(mark));
 });
 
 test('the command line does what the page will', async () => {

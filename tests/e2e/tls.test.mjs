@@ -62,6 +62,26 @@ describe('the front with a certificate', () => {
     });
     assert.equal(stdout, 't0 t1 t2 t3 t4 ');
   });
+  test('the session cookie never goes in clear, and serves', async () => {
+    const call = (method, path, headers, body) => rawRequest(system.port, { method, path, headers: { 'Content-Type': 'application/json', ...headers }, body }, secure());
+    const login = await call('POST', '/api/login', {}, { password: system.password });
+    assert.equal(login.status, 200);
+    const attributes = login.header('set-cookie').split('; ');
+    assert.deepEqual(attributes.slice(1).sort(), ['HttpOnly', 'Max-Age=43200', 'Path=/', 'SameSite=Strict', 'Secure']);
+    const session = { Cookie: attributes[0], Host: 'localhost' };
+    assert.equal((await call('GET', '/api/settings', session)).status, 200);
+    const nothing = { settings: {} };
+    assert.equal((await call('POST', '/api/settings', { ...session, Origin: 'https://localhost' }, nothing)).status, 200);
+    const elsewhere = [{ Origin: 'https://evil.example' }, { 'Sec-Fetch-Site': 'cross-site' }, { 'Sec-Fetch-Site': 'same-site' }, { Origin: 'null' }, {}];
+    for (const headers of elsewhere) {
+      const response = await call('POST', '/api/settings', { ...session, ...headers }, nothing);
+      assert.equal(response.status, 403, JSON.stringify(headers));
+    }
+    const out = await call('POST', '/api/logout', { ...session, Origin: 'https://localhost' }, {});
+    assert.equal(out.status, 200);
+    assert.match(out.header('set-cookie'), /^codebuddy_session=; .*Max-Age=0; Secure$/);
+    assert.equal((await call('POST', '/api/logout', { ...session, Origin: 'https://evil.example' }, {})).status, 403);
+  });
   test('plain HTTP on the same port gets no answer in clear, and harms nothing', async () => {
     await assert.rejects(rawRequest(system.port, { path: '/health' }));
     assert.equal((await rawRequest(system.port, { path: '/health' }, secure())).status, 200);
