@@ -3,7 +3,7 @@
 import { test, describe, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { startSystem, startUpstream, user } from './harness.mjs';
+import { IS_SANITIZED, startSystem, startUpstream, user } from './harness.mjs';
 import { RawConnection, rawRequest, requestBytes } from './raw.mjs';
 import { assertError, readStream } from './sse.mjs';
 import { ask, assertComplete, textOf, until } from '../faults/load.mjs';
@@ -165,7 +165,8 @@ test('readers that stop reading cost a window each, not what the upstream has to
     const grown = resident() - before;
     t.diagnostic(`${READERS} stopped readers of ${TOTAL_BYTES >> 20} MiB: ${(grown / 1e6).toFixed(1)} MB more in gateway and workers`);
     assert.ok(last < (READERS * TOTAL_BYTES) / 2, `the upstream sent ${last} bytes to readers who read nothing`);
-    assert.ok(grown < READERS * 2e6, `${grown} bytes`);
+    // ASan keeps freed memory aside (256 MB a process): there the size says nothing, the upstream's stop does.
+    if (!IS_SANITIZED) assert.ok(grown < READERS * 2e6, `${grown} bytes`);
     for (const reader of readers.slice(1)) await reader.close();
     const [one] = readers;
     const answer = one.response();
