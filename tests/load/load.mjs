@@ -14,7 +14,7 @@ const { values: options } = parseArgs({
 });
 const SECONDS = options.quick ? 2 : 5;
 const CONNECTIONS = [1, 64, 256];
-const STREAMS = options.quick ? [500, 2000] : [500, 2000, 5000];
+const STREAMS = [500, 2000, 5000];
 const BODY_BYTES = 600;
 const CHUNKS = 20;
 const SLOW = { events: 40, gap_ms: 50 };
