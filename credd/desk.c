@@ -2,6 +2,7 @@
 #include "credd/desk.h"
 #include "credd/calls.h"
 #include "credd/credential_calls.h"
+#include "credd/credential_numbers.h"
 #include "credd/file_maker.h"
 #include "credd/state_store.h"
 #include "credd/followers.h"
@@ -31,6 +32,8 @@ struct desk {
     struct office *office;
     const struct settings *settings; /* live */
     struct reporter *reporter;
+    struct number_sink sink; /* the reporter's functions */
+    struct credential_numbers *numbers;
     struct broker *broker;
     struct state_store *store;
     struct file_maker *maker;
@@ -307,6 +310,21 @@ static void report_counters(struct desk *desk)
         report_count(desk, outcome_names[i], counters->released[i], &reported->released[i]);
 }
 
+static void sink_gauge(void *owner, const char *name, int64_t value_micro)
+{
+    reporter_gauge(owner, name, value_micro);
+}
+
+static void sink_drop_gauge(void *owner, const char *name)
+{
+    reporter_drop_gauge(owner, name);
+}
+
+static void sink_count(void *owner, const char *name, uint64_t add)
+{
+    reporter_count(owner, name, add);
+}
+
 static void report_states(struct desk *desk)
 {
     static const char *const names[CREDENTIAL_STATE_COUNT] = {
@@ -324,6 +342,7 @@ static void report_states(struct desk *desk)
     }
     for (size_t i = 0; i < CREDENTIAL_STATE_COUNT; i++)
         reporter_gauge(desk->reporter, names[i], counts[i] * MICRO);
+    credential_numbers_report(desk->numbers, rotation, &moment);
 }
 
 static void on_report(uv_timer_t *timer)
@@ -430,7 +449,9 @@ static int desk_acquire(struct desk *desk)
     desk->report = timer_new(desk);
     desk->hook = service_at_turn_end(desk->service, on_turn_end, desk); /* before the link's: it sends */
     desk->calls = calls_new(send_reply, desk);
-    if (!desk->broker || !desk->due || !desk->report || !desk->hook || !desk->calls ||
+    desk->sink = (struct number_sink){sink_gauge, sink_drop_gauge, sink_count, desk->reporter};
+    desk->numbers = credential_numbers_new(&desk->sink);
+    if (!desk->broker || !desk->numbers || !desk->due || !desk->report || !desk->hook || !desk->calls ||
         office_serve(desk->office, desk->calls, on_office_changed, desk) < 0) {
         log_error(NULL, "cannot_start", LOG_STR("problem", error_text(ERR_NOMEM)));
         return ERR_NOMEM;
@@ -487,6 +508,7 @@ void desk_close(struct desk **desk_pointer)
     model_lists_free(&desk->model_lists);
     http_calls_free(&desk->http);
     calls_free(&desk->calls);
+    credential_numbers_free(&desk->numbers);
     broker_free(&desk->broker);
     free(desk);
     *desk_pointer = NULL;

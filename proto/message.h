@@ -180,7 +180,8 @@ enum reset_reason { RESET_STRANGER = 1 /* say HELLO first */, RESET_VERSION = 2 
 enum cancel_reason { CANCEL_CLIENT_LEFT = 1, CANCEL_TIMEOUT = 2, CANCEL_DRAIN = 3 };
 enum gauge_kind {
     GAUGE_NOW = 0 /* a gauge: last value holds */,
-    GAUGE_COUNTER = 1 /* total since the sender's start */
+    GAUGE_COUNTER = 1 /* total since the sender's start */,
+    GAUGE_GONE = 2 /* a gauge that is told no more: what it was about is gone; value_micro says nothing */
 };
 
 /* The structs: `struct msg_hello`, `struct msg_request`, … with one member per field. */

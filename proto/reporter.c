@@ -20,7 +20,7 @@ enum {
     DROP_LOG_MS = 10000,   /* how often dropped events are logged */
     HOLD_MS = 2000,        /* how long a drain waits for acknowledgements */
     WALK_FDS_MS = 30000,   /* see process_usage_read */
-    MAX_NUMBERS = 1000,    /* names */
+    MAX_NUMBERS = 8000,    /* names: credd has some for each of 1,000 credentials */
     MAX_LINKS = 8,
     MICRO = 1000000
 };
@@ -30,6 +30,7 @@ struct number {
     UT_hash_handle hh;
     enum gauge_kind kind;
     bool told;
+    bool is_gone; /* a gauge that statsd is to forget */
     int64_t value_micro, told_micro;
     char name[];
 };
@@ -109,8 +110,11 @@ static struct number *number_for(struct reporter *reporter, const char *name, en
     struct number *number = NULL;
     size_t name_bytes = strlen(name);
     HASH_FIND(hh, reporter->numbers, name, name_bytes, number);
-    if (number)
+    if (number) {
+        number->told = number->told && !number->is_gone;
+        number->is_gone = false;
         return number;
+    }
     if (HASH_COUNT(reporter->numbers) >= MAX_NUMBERS) {
         if (!reporter->numbers_full)
             log_error(NULL, "too_many_metrics", LOG_STR("name", name), LOG_INT("limit", MAX_NUMBERS));
@@ -142,6 +146,23 @@ void reporter_gauge(struct reporter *reporter, const char *name, int64_t value_m
     struct number *number = number_for(reporter, name, GAUGE_NOW);
     if (number)
         number->value_micro = value_micro;
+}
+
+static void number_free(struct reporter *reporter, struct number *number)
+{
+    /* The analyzer does not know that what is in a table has the table. NOLINTNEXTLINE(clang-analyzer-*) */
+    HASH_DEL(reporter->numbers, number);
+    free(number);
+}
+
+void reporter_drop_gauge(struct reporter *reporter, const char *name)
+{
+    struct number *number = NULL;
+    HASH_FIND_STR(reporter->numbers, name, number);
+    if (!number || number->kind != GAUGE_NOW)
+        return;
+    number->is_gone = true; /* sent with the next report, then forgotten */
+    number->told = false;
 }
 
 /* A counter whose total somebody else keeps. */
@@ -210,14 +231,19 @@ static void read_own(struct reporter *reporter)
 /* Sends what changed since it was last sent to this statsd. */
 static void send_numbers(struct reporter *reporter)
 {
-    for (struct number *number = reporter->numbers; number && reporter->peer; number = number->hh.next) {
+    struct number *next, *number = reporter->numbers;
+    for (; number && reporter->peer; number = next) {
+        next = number->hh.next;
         if (number->told && number->told_micro == number->value_micro)
             continue;
-        struct msg_gauge gauge = {span_str(number->name), (uint8_t)number->kind, number->value_micro};
+        uint8_t kind = (uint8_t)(number->is_gone ? GAUGE_GONE : number->kind);
+        struct msg_gauge gauge = {span_str(number->name), kind, number->value_micro};
         if (peer_send(reporter->peer, MESSAGE_GAUGE, 0, &gauge) < 0)
             return; /* the next report says it */
         number->told = true;
         number->told_micro = number->value_micro;
+        if (number->is_gone)
+            number_free(reporter, number);
     }
 }
 

@@ -22,10 +22,12 @@ void reporter_free(struct reporter **reporter);
 /* Queues a copy of the event. Never fails towards the caller: over the limit it is counted as dropped. */
 void reporter_event(struct reporter *reporter, const struct msg_event *event);
 /* Adds to a counter; its total is reported each second. `name` with labels as in GAUGE (statsd/README.md says
- * what names are taken), copied. At most 1,000 names of counters and gauges; more are dropped and logged. */
+ * what names are taken), copied. At most 8,000 names of counters and gauges; more are dropped and logged. */
 void reporter_count(struct reporter *reporter, const char *name, uint64_t add);
 /* Sets a gauge reported each second. `name` is copied. */
 void reporter_gauge(struct reporter *reporter, const char *name, int64_t value_micro);
+/* The gauge is gone, with what it was about: statsd shows it no more. Nothing happens if there is none. */
+void reporter_drop_gauge(struct reporter *reporter, const char *name);
 /* Reports this link's counters too, labelled link="NAME" (a literal, borrowed). The link stays open as long
  * as the loop runs. At most 8. */
 void reporter_watch_link(struct reporter *reporter, const char *name, const struct link *link);

@@ -22,6 +22,8 @@ struct world {
     struct peer *peer;
     struct reporter *reporter;
     uint64_t next, repeats; /* sequence expected; frames that were not it */
+    int gone_frames;
+    bool gauge_is_gone;
     int64_t counter_micro, gauge_micro, service_gauge_micro, memory_micro;
     unsigned counter_frames;
 };
@@ -48,7 +50,8 @@ static void on_gauge(struct world *world, const struct msg_gauge *gauge)
         world->counter_micro = gauge->value_micro;
         world->counter_frames++;
     } else if (span_equals(gauge->name, SPAN("codebuddy2api_test"))) {
-        assert_int_equal(gauge->kind, GAUGE_NOW);
+        assert_int_equal(gauge->kind, world->gauge_is_gone ? GAUGE_GONE : GAUGE_NOW);
+        world->gone_frames += gauge->kind == GAUGE_GONE;
         world->gauge_micro = gauge->value_micro;
     } else if (span_equals(gauge->name, SPAN("codebuddy2api_streams"))) {
         world->service_gauge_micro = gauge->value_micro;
@@ -217,6 +220,18 @@ static void test_numbers(void **state)
     reporter_count(world->reporter, "codebuddy2api_test_total{a=\"b\"}", UINT64_MAX); /* saturates */
     TURN_UNTIL(world, world->counter_micro == INT64_MAX);
     assert_int_equal(world->counter_frames, 2); /* said when it changed only */
+    reporter_drop_gauge(world->reporter, "codebuddy2api_nothing");
+    reporter_drop_gauge(world->reporter, "codebuddy2api_test_total{a=\"b\"}"); /* no gauge */
+    reporter_drop_gauge(world->reporter, "codebuddy2api_test");
+    reporter_gauge(world->reporter, "codebuddy2api_test", 7); /* there again before it was told */
+    TURN_UNTIL(world, world->gauge_micro == 7);
+    reporter_drop_gauge(world->reporter, "codebuddy2api_test");
+    world->gauge_is_gone = true;
+    TURN_UNTIL(world, world->gone_frames == 1);
+    world->gauge_is_gone = false;
+    reporter_gauge(world->reporter, "codebuddy2api_test", 8);
+    TURN_UNTIL(world, world->gauge_micro == 8);
+    assert_int_equal(world->gone_frames, 1);
 }
 
 static void begin_drain(void *context)

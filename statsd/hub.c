@@ -133,6 +133,10 @@ static void on_gauge(struct hub *hub, struct guest *guest, const struct msg_gaug
 {
     if (!guest->source)
         return;
+    if (gauge->kind == GAUGE_GONE) {
+        registry_drop_gauge(guest->source, gauge->name);
+        return;
+    }
     enum gauge_kind kind = gauge->kind == GAUGE_COUNTER ? GAUGE_COUNTER : GAUGE_NOW;
     int error =
         registry_report(hub->registry, guest->source, gauge->name, kind, gauge->value_micro, clock_wall_ms());

@@ -12,7 +12,7 @@
 #include <uthash.h>
 
 enum {
-    MAX_NUMBERS_PER_SOURCE = 1000,
+    MAX_NUMBERS_PER_SOURCE = 8000, /* as many as a reporter has */
     MAX_SUMS = 20000,
     MAX_SOURCES = 4096,
     IDENTITY_BYTES = 320,
@@ -318,6 +318,13 @@ int registry_report(struct registry *registry, struct source *source, struct spa
     if (error < 0)
         registry->refused_count++;
     return error;
+}
+
+void registry_drop_gauge(struct source *source, struct span name)
+{
+    struct number *number = number_find(source, name);
+    if (number && number->kind == GAUGE_NOW)
+        number_free(source, number);
 }
 
 uint64_t registry_refused_count(const struct registry *registry)

@@ -11,7 +11,7 @@
  *   process: name@host. Of two connected sources of one process (a replaced and its successor) the younger
  * one's gauges are shown.
  *
- * Bounds: 1,000 numbers per source, 20,000 sums, 4,096 sources. Pure but for memory; owned by the hub. */
+ * Bounds: 8,000 numbers per source, 20,000 sums, 4,096 sources. Pure but for memory; owned by the hub. */
 #ifndef STATSD_REGISTRY_H
 #define STATSD_REGISTRY_H
 
@@ -35,6 +35,8 @@ void registry_close_source(struct registry *registry, struct source **source, in
  * ERR_NOMEM; all but 0 are counted. */
 int registry_report(struct registry *registry, struct source *source, struct span name, enum gauge_kind kind,
                     int64_t value_micro, int64_t now_wall_ms);
+/* A gauge is told no more. Nothing happens if there is none of that name. */
+void registry_drop_gauge(struct source *source, struct span name);
 uint64_t registry_refused_count(const struct registry *registry);
 
 /* ---- keeping: collect → commit → settle, one at a time ---- */

@@ -250,6 +250,26 @@ static void test_gauges_go_with_their_process(void **state)
     registry_free(&registry);
 }
 
+static void test_a_gauge_is_dropped(void **state)
+{
+    (void)state;
+    struct registry *registry = registry_new();
+    struct source *source = open_gateway(registry, 1);
+    gauge(registry, source, "codebuddy2api_a", 5);
+    gauge(registry, source, "codebuddy2api_b", 6);
+    count(registry, source, "codebuddy2api_x_total", 10);
+    registry_drop_gauge(source, SPAN("codebuddy2api_a"));
+    registry_drop_gauge(source, SPAN("codebuddy2api_x_total")); /* counters stay */
+    registry_drop_gauge(source, SPAN("codebuddy2api_unknown"));
+    assert_int_equal(shown(registry, "codebuddy2api_a", "gateway", "gateway-0@h"), -1);
+    assert_int_equal(shown(registry, "codebuddy2api_b", "gateway", "gateway-0@h"), 6);
+    count(registry, source, "codebuddy2api_x_total", 12);
+    gauge(registry, source, "codebuddy2api_a", 7);
+    assert_int_equal(shown(registry, "codebuddy2api_a", "gateway", "gateway-0@h"), 7);
+    registry_close_source(registry, &source, NOW);
+    registry_free(&registry);
+}
+
 static void test_sweep_forgets_the_dead_and_keeps_their_sums(void **state)
 {
     (void)state;
@@ -279,7 +299,7 @@ static void test_bounds(void **state)
     (void)state;
     struct registry *registry = registry_new();
     struct source *source = open_gateway(registry, 1);
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 8000; i++) {
         char name[64];
         snprintf(name, sizeof name, "codebuddy2api_x_total{i=\"%d\"}", i);
         count(registry, source, name, 1);
@@ -307,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_never_back_under_random_kills),
         cmocka_unit_test(test_failed_save_is_saved_again),
         cmocka_unit_test(test_gauges_go_with_their_process),
+        cmocka_unit_test(test_a_gauge_is_dropped),
         cmocka_unit_test(test_sweep_forgets_the_dead_and_keeps_their_sums),
         cmocka_unit_test(test_bounds),
     };
