@@ -90,13 +90,16 @@ static void send_data(struct job *job, const char *data, size_t length)
 
 static void send_head(struct job *job, bool is_stream, int64_t content_bytes)
 {
-    struct msg_head head = {200, is_stream, is_stream ? -1 : content_bytes};
+    struct msg_head head = {.status = 200,
+                            .stream = is_stream,
+                            .content_bytes = is_stream ? -1 : content_bytes,
+                            .model = SPAN("fake")};
     peer_send(job->peer, MESSAGE_HEAD, job->number, &head);
 }
 
 static void send_end(struct job *job)
 {
-    struct msg_end end = {.outcome = OUTCOME_OK, .model = SPAN("fake")};
+    struct msg_end end = {.outcome = OUTCOME_OK};
     peer_send(job->peer, MESSAGE_END, job->number, &end);
     job_end(job);
 }

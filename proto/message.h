@@ -54,7 +54,8 @@ enum {
     F(U32, body_bytes, 0, "size of the whole body, bytes")                                                   \
     F(BYTES, body, FIRST_BODY_BYTES, "its beginning")                                                        \
     F(STR, credential_id, 64, "the one credential to use, for a test of it; empty: any")                     \
-    F(STR, client_request_id, 256, "X-Request-ID of the client, for the upstream; empty: request_id")
+    F(STR, client_request_id, 256, "X-Request-ID of the client, for the upstream; empty: request_id")        \
+    F(STR, tracestate, 512, "W3C, checked; only with traceparent")
 #define BODY_FIELDS(F)   F(BYTES, body, BODY_PIECE_BYTES, "the next piece")
 #define CANCEL_FIELDS(F) F(U8, reason, 0, "enum cancel_reason")
 #define WINDOW_FIELDS(F) F(U32, bytes, 0, "DATA bytes that reached the client's socket")
@@ -62,14 +63,16 @@ enum {
 #define HEAD_FIELDS(F)                                                                                       \
     F(U16, status, 0, "HTTP status, 200")                                                                    \
     F(U8, stream, 0, "1: text/event-stream; 0: application/json")                                            \
-    F(I64, content_bytes, 0, "size of the whole answer, bytes; -1 for a stream")
+    F(I64, content_bytes, 0, "size of the whole answer, bytes; -1 for a stream")                             \
+    F(STR, model, 128, "as the client named it")                                                             \
+    F(STR, credential_id, 64, "that serves it; empty: none yet")
 #define DATA_FIELDS(F) F(BYTES, data, DATA_MAX_BYTES, "bytes for the client, as they are")
 #define END_FIELDS(F)                                                                                        \
     F(U8, outcome, 0, "enum outcome")                                                                        \
-    F(STR, model, 128, "as the client named it")                                                             \
     F(STR, credential_id, 64, "that served it")                                                              \
     F(U64, prompt_tokens, 0, "tokens")                                                                       \
-    F(U64, completion_tokens, 0, "tokens")
+    F(U64, completion_tokens, 0, "tokens")                                                                   \
+    F(U8, attempts, 0, "upstream attempts")
 #define FAIL_FIELDS(F)                                                                                       \
     F(U16, failure, 0, "enum failure")                                                                       \
     F(U8, movable, 0, "1: nothing was sent and another worker may try")                                      \
@@ -79,7 +82,11 @@ enum {
     F(STR, code, 1024, "for the client; empty: the standard one")                                            \
     F(STR, param, 128, "the field of the request at fault; empty: null")                                     \
     F(STR, model, 128, "as the client named it")                                                             \
-    F(STR, credential_id, 64, "the last one tried")
+    F(STR, credential_id, 64, "the last one tried")                                                          \
+    F(U8, outcome, 0, "enum outcome")                                                                        \
+    F(U64, prompt_tokens, 0, "tokens, as far as the upstream told")                                          \
+    F(U64, completion_tokens, 0, "tokens, as far as the upstream told")                                      \
+    F(U8, attempts, 0, "upstream attempts")
 #define LEASE_FIELDS(F)                                                                                      \
     F(STR, request_id, 64, "X-Request-ID")                                                                   \
     F(STR, key_id, 64, "API key, or `password`")                                                             \

@@ -61,6 +61,10 @@ static void exchange_say_fail(struct exchange *exchange)
         .param = span_of(text + code_offset + ending->code_length, ending->param_length),
         .model = span_str(exchange->model),
         .credential_id = span_str(exchange->credential_id),
+        .outcome = (uint8_t)ending->outcome,
+        .prompt_tokens = (uint64_t)exchange->usage.prompt_tokens,
+        .completion_tokens = (uint64_t)exchange->usage.completion_tokens,
+        .attempts = exchange->attempts,
     };
     relay_finish(&exchange->relay, MESSAGE_FAIL, &fail);
 }
@@ -69,10 +73,10 @@ static void exchange_say_end(struct exchange *exchange)
 {
     const struct msg_end end = {
         .outcome = (uint8_t)exchange->ending.outcome,
-        .model = span_str(exchange->model),
         .credential_id = span_str(exchange->credential_id),
         .prompt_tokens = (uint64_t)exchange->usage.prompt_tokens,
         .completion_tokens = (uint64_t)exchange->usage.completion_tokens,
+        .attempts = exchange->attempts,
     };
     relay_finish(&exchange->relay, MESSAGE_END, &end);
 }
@@ -210,13 +214,24 @@ static void exchange_return_out(struct exchange *exchange)
     }
 }
 
+static int exchange_send_head(struct exchange *exchange, uint8_t stream, int64_t content_bytes)
+{
+    const struct msg_head head = {
+        .status = 200,
+        .stream = stream,
+        .content_bytes = content_bytes,
+        .model = span_str(exchange->model),
+        .credential_id = span_str(exchange->credential_id),
+    };
+    return relay_send_head(&exchange->relay, &head, exchange_now_ms(exchange));
+}
+
 bool exchange_send_stream(struct exchange *exchange)
 {
-    static const struct msg_head head = {.status = 200, .stream = 1, .content_bytes = -1};
     int64_t now_ms = exchange_now_ms(exchange);
     int error = 0;
     if (!exchange->relay.is_head_sent)
-        error = relay_send_head(&exchange->relay, &head, now_ms);
+        error = exchange_send_head(exchange, 1, -1);
     exchange_note_first_event(exchange);
     if (error == 0)
         error = relay_send(&exchange->relay, &exchange->out, now_ms);
@@ -229,9 +244,8 @@ bool exchange_send_stream(struct exchange *exchange)
 
 static bool exchange_send_plain(struct exchange *exchange)
 {
-    const struct msg_head head = {.status = 200, .content_bytes = (int64_t)exchange->out.length};
     int64_t now_ms = exchange_now_ms(exchange);
-    int error = relay_send_head(&exchange->relay, &head, now_ms);
+    int error = exchange_send_head(exchange, 0, (int64_t)exchange->out.length);
     exchange_note_first_event(exchange);
     if (error == 0)
         error = relay_send(&exchange->relay, &exchange->out, now_ms);
@@ -263,11 +277,10 @@ void exchange_credit(struct exchange *exchange, size_t bytes)
 static void exchange_send_keepalive(struct exchange *exchange)
 {
     struct buffer comment = {0};
-    static const struct msg_head head = {.status = 200, .stream = 1, .content_bytes = -1};
     int64_t now_ms = exchange_now_ms(exchange);
     int error = buffer_append(&comment, keepalive_comment, sizeof keepalive_comment - 1);
     if (error == 0 && !exchange->relay.is_head_sent)
-        error = relay_send_head(&exchange->relay, &head, now_ms);
+        error = exchange_send_head(exchange, 1, -1);
     if (error == 0)
         error = relay_send(&exchange->relay, &comment, now_ms);
     buffer_fini(&comment);
