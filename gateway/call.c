@@ -57,6 +57,29 @@ static void on_proceed(h2o_generator_t *generator, h2o_req_t *req)
         call->events->written(call->owner);
 }
 
+/* A traceparent that is not valid, or comes twice, is as good as none, and without one tracestate means
+ * nothing. */
+static void take_trace(struct call *call, const struct head *head)
+{
+    struct buffer state = {0};
+    size_t parents = 0;
+    int error = 0;
+    for (size_t i = 0; i < head->field_count; i++) {
+        const struct head_field *field = &head->fields[i];
+        if (span_equals_ignoring_case(field->name, SPAN("traceparent")) && ++parents == 1)
+            trace_parent_parse(field->value, call->traceparent);
+        else if (error == 0 && span_equals_ignoring_case(field->name, SPAN("tracestate")))
+            error = trace_state_add(&state, field->value);
+    }
+    if (parents > 1)
+        call->traceparent[0] = '\0';
+    if (call->traceparent[0] && error == 0 && state.length > 0) {
+        h2o_iovec_t copy = h2o_strdup(&call->req->pool, state.data, state.length);
+        call->tracestate = span_of(copy.base, copy.len);
+    }
+    buffer_fini(&state);
+}
+
 struct call *call_new(struct gateway *gateway, h2o_req_t *req, struct connection *connection,
                       const struct head *head)
 {
@@ -74,6 +97,7 @@ struct call *call_new(struct gateway *gateway, h2o_req_t *req, struct connection
         .generator = {on_proceed, NULL},
     };
     randombytes_buf(random, sizeof random);
+    take_trace(call, head);
     request_id_make(call->id, call->started_wall_ms, random);
     if (head->is_http_1_0 || connection_is_last(connection))
         req->http1_is_persistent = 0;

@@ -17,6 +17,7 @@
 #include "gateway/connection.h"
 #include "gateway/gateway.h"
 #include "gateway/request_id.h"
+#include "proto/trace_context.h"
 
 struct route;
 
@@ -36,6 +37,8 @@ struct call {
     struct caller caller;
     char credential_id[65]; /* the one credential that may serve it; "": any */
     char id[REQUEST_ID_BYTES];
+    char traceparent[TRACE_PARENT_BYTES + 1]; /* of the client, checked; "": none */
+    struct span tracestate;
     struct span body;       /* of the request; borrowed until connection_release_input */
     struct span cors_allow; /* value of Access-Control-Allow-Origin, or empty */
     int64_t started_ms, started_wall_ms;

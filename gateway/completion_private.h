@@ -29,8 +29,8 @@ struct completion {
     size_t owed_bytes;       /* of these: what the client's socket has taken */
     int64_t first_byte_ms;
     struct buffer pending, writing;
-    struct span conversation_id, conversation_request_id, conversation_message_id, client_request_id,
-        traceparent; /* into the head */
+    struct span conversation_id, conversation_request_id, conversation_message_id,
+        client_request_id; /* into the head */
     h2o_timeout_entry_t timer;
     struct completion *prev, *next;           /* waiting, or the worker's */
     struct completion *send_prev, *send_next; /* SENDING */

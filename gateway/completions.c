@@ -160,9 +160,6 @@ static bool take_header(struct call *call, const struct head *head, struct span 
 
 static bool take_headers(struct completion *c, struct call *call, const struct head *head)
 {
-    struct span trace = head_find(head, SPAN("traceparent"));
-    if (trace.length <= 256 && span_is_header_safe(trace) && span_is_utf8(trace))
-        c->traceparent = trace; /* W3C: a bad one is ignored */
     return take_header(call, head, SPAN("X-Conversation-ID"), &c->conversation_id) &&
            take_header(call, head, SPAN("X-Conversation-Request-ID"), &c->conversation_request_id) &&
            take_header(call, head, SPAN("X-Conversation-Message-ID"), &c->conversation_message_id) &&

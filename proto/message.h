@@ -50,12 +50,12 @@ enum {
     F(STR, conversation_id, 256, "X-Conversation-ID of the client")                                          \
     F(STR, conversation_request_id, 256, "X-Conversation-Request-ID of the client")                          \
     F(STR, conversation_message_id, 256, "X-Conversation-Message-ID of the client")                          \
-    F(STR, traceparent, 256, "W3C trace context of the client")                                              \
+    F(STR, traceparent, 55, "of the client, as trace_context.h has checked it; empty: none")                 \
     F(U32, body_bytes, 0, "size of the whole body, bytes")                                                   \
     F(BYTES, body, FIRST_BODY_BYTES, "its beginning")                                                        \
     F(STR, credential_id, 64, "the one credential to use, for a test of it; empty: any")                     \
     F(STR, client_request_id, 256, "X-Request-ID of the client, for the upstream; empty: request_id")        \
-    F(STR, tracestate, 512, "W3C, checked; only with traceparent")
+    F(STR, tracestate, 512, "of the client, checked; empty: none")
 #define BODY_FIELDS(F)   F(BYTES, body, BODY_PIECE_BYTES, "the next piece")
 #define CANCEL_FIELDS(F) F(U8, reason, 0, "enum cancel_reason")
 #define WINDOW_FIELDS(F) F(U32, bytes, 0, "DATA bytes that reached the client's socket")

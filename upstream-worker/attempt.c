@@ -4,6 +4,7 @@
 #include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/log.h"
+#include "proto/trace_context.h"
 #include "upstream-worker/exchange_private.h"
 
 #include <assert.h>
@@ -144,6 +145,7 @@ void attempt_lease(struct exchange *exchange)
 static int attempt_build_headers(struct exchange *exchange, const struct msg_grant *grant)
 {
     char uuid[ID_UUID_BYTES + 1], request_hex[ID_HEX_BYTES + 1], message_hex[ID_HEX_BYTES + 1];
+    char span_id[ID_SPAN_BYTES + 1], parent[TRACE_PARENT_BYTES + 1];
     struct call_header_values values = {
         .lines = grant->headers,
         .token = grant->token,
@@ -151,7 +153,6 @@ static int attempt_build_headers(struct exchange *exchange, const struct msg_gra
         .conversation_request_id = exchange->conversation_request_id,
         .conversation_message_id = exchange->conversation_message_id,
         .request_id = exchange->client_request_id.length ? exchange->client_request_id : exchange->request_id,
-        .traceparent = exchange->traceparent,
     };
     struct request_ids *ids = &exchange->home->ids;
     if (values.conversation_id.length == 0) {
@@ -165,6 +166,12 @@ static int attempt_build_headers(struct exchange *exchange, const struct msg_gra
     if (values.conversation_message_id.length == 0) {
         request_ids_make_hex(ids, message_hex);
         values.conversation_message_id = span_str(message_hex);
+    }
+    if (exchange->traceparent.length == TRACE_PARENT_BYTES) {
+        request_ids_make_span(ids, span_id);
+        trace_parent_continue(parent, exchange->traceparent, span_id);
+        values.traceparent = span_str(parent);
+        values.tracestate = exchange->tracestate;
     }
     return call_headers_build(&exchange->headers, &values);
 }

@@ -7,7 +7,7 @@
 
 #include <sodium.h>
 
-enum { OWN_COUNT = 9, LINES_MAX = 64 /* a profile has about a dozen */ };
+enum { OWN_COUNT = 10, LINES_MAX = 64 /* a profile has about a dozen */ };
 
 struct own_header {
     struct span name, value;
@@ -28,6 +28,7 @@ static void own_headers_fill(struct own_header own[OWN_COUNT], const struct call
         {SPAN("X-Conversation-Message-ID"), values->conversation_message_id, ""},
         {SPAN("X-Request-ID"), values->request_id, ""},
         {SPAN("traceparent"), values->traceparent, ""},
+        {SPAN("tracestate"), values->tracestate, ""},
     };
     memcpy(own, filled, sizeof filled);
 }

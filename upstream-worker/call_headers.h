@@ -17,7 +17,7 @@ struct call_header_values {
     struct span token;
     struct span conversation_id, conversation_request_id, conversation_message_id;
     struct span request_id;
-    struct span traceparent; /* empty: not sent */
+    struct span traceparent, tracestate; /* empty: not sent */
 };
 
 /* Embedded; all zero is empty. */

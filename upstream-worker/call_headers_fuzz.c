@@ -29,6 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     values.conversation_id = take_value(&rest);
     values.request_id = take_value(&rest);
     values.traceparent = take_value(&rest);
+    values.tracestate = take_value(&rest);
     int error = call_headers_build(&headers, &values);
     assert(error == 0 || error == ERR_INVALID);
     size_t authorization_count = 0;

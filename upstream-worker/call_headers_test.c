@@ -69,6 +69,7 @@ static void test_a_profile_wins_but_for_the_token(void **state)
     struct call_headers headers = {0};
     values.lines = SPAN("user-agent: other\nACCEPT: */*\nauthorization: Bearer stolen\nX-Request-ID: theirs");
     values.traceparent = SPAN("00-1-2-01");
+    values.tracestate = SPAN("a=1,b=2");
     assert_int_equal(call_headers_build(&headers, &values), 0);
     assert_int_equal(count_named(&headers, "User-Agent"), 1);
     assert_non_null(find(&headers, "user-agent: other"));
@@ -77,6 +78,7 @@ static void test_a_profile_wins_but_for_the_token(void **state)
     assert_int_equal(count_named(&headers, "Authorization"), 1);
     assert_non_null(find(&headers, "Authorization: Bearer secret"));
     assert_non_null(find(&headers, "traceparent: 00-1-2-01"));
+    assert_non_null(find(&headers, "tracestate: a=1,b=2"));
     call_headers_fini(&headers);
 }
 

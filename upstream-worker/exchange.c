@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { REQUEST_TEXTS = 8 /* strings of a REQUEST that are kept, each with a NUL */ };
+enum { REQUEST_TEXTS = 9 /* strings of a REQUEST that are kept, each with a NUL */ };
 
 static const char keepalive_comment[] = ": keepalive\n\n";
 
@@ -374,6 +374,7 @@ static bool exchange_check_headers(struct exchange *exchange)
         {exchange->conversation_request_id, "X-Conversation-Request-ID"},
         {exchange->conversation_message_id, "X-Conversation-Message-ID"},
         {exchange->traceparent, "traceparent"},
+        {exchange->tracestate, "tracestate"},
         {exchange->client_request_id, "X-Request-ID"},
     };
     const struct span none = span_of(NULL, 0);
@@ -403,7 +404,7 @@ static int exchange_copy_request(struct exchange *exchange, const struct msg_req
 {
     size_t length = request->request_id.length + request->key_id.length + request->conversation_id.length +
                     request->conversation_request_id.length + request->conversation_message_id.length +
-                    request->traceparent.length + request->credential_id.length +
+                    request->traceparent.length + request->tracestate.length + request->credential_id.length +
                     request->client_request_id.length;
     char *at = exchange->texts = malloc(length + REQUEST_TEXTS);
     if (!at)
@@ -415,6 +416,7 @@ static int exchange_copy_request(struct exchange *exchange, const struct msg_req
     exchange->conversation_request_id = copy_text(&at, request->conversation_request_id);
     exchange->conversation_message_id = copy_text(&at, request->conversation_message_id);
     exchange->traceparent = copy_text(&at, request->traceparent);
+    exchange->tracestate = copy_text(&at, request->tracestate);
     exchange->only_credential_id = copy_text(&at, request->credential_id);
     exchange->moves = request->moves;
     exchange->body_bytes = request->body_bytes;

@@ -29,8 +29,8 @@ struct exchange {
     char *texts;
     struct span request_id, client_request_id, key_id, conversation_id, conversation_request_id,
         conversation_message_id;
-    struct span traceparent;
-    struct span only_credential_id; /* the one to use; empty: any */
+    struct span traceparent, tracestate; /* empty: none */
+    struct span only_credential_id;      /* the one to use; empty: any */
     uint8_t moves;
     int64_t started_ms, started_wall_ms, deadline_ms;
 

@@ -39,6 +39,14 @@ void request_ids_make_hex(struct request_ids *ids, char out[ID_HEX_BYTES + 1])
     out[ID_HEX_BYTES] = '\0';
 }
 
+void request_ids_make_span(struct request_ids *ids, char out[ID_SPAN_BYTES + 1])
+{
+    hex_write(out, request_ids_take(ids), ID_SPAN_BYTES / 2);
+    out[ID_SPAN_BYTES] = '\0';
+    if (strspn(out, "0") == ID_SPAN_BYTES)
+        out[ID_SPAN_BYTES - 1] = '1';
+}
+
 void request_ids_make_uuid(struct request_ids *ids, char out[ID_UUID_BYTES + 1])
 {
     static const struct {

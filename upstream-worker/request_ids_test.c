@@ -37,6 +37,26 @@ static void test_ids_are_the_random_bytes(void **state)
     assert_string_equal(uuid, "ffffffff-ffff-4fff-bfff-ffffffffffff");
 }
 
+static void draw_zeros(void *bytes, size_t length)
+{
+    memset(bytes, 0, length);
+}
+
+static void test_a_span_is_never_all_zero(void **state)
+{
+    (void)state;
+    struct request_ids ids;
+    char span[ID_SPAN_BYTES + 1];
+    request_ids_init(&ids, draw_in_order);
+    request_ids_make_span(&ids, span);
+    assert_string_equal(span, "0001020304050607");
+    request_ids_make_span(&ids, span);
+    assert_string_equal(span, "1011121314151617");
+    request_ids_init(&ids, draw_zeros);
+    request_ids_make_span(&ids, span);
+    assert_string_equal(span, "0000000000000001");
+}
+
 static void test_bytes_are_used_once(void **state)
 {
     (void)state;
@@ -68,6 +88,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ids_are_the_random_bytes),
+        cmocka_unit_test(test_a_span_is_never_all_zero),
         cmocka_unit_test(test_bytes_are_used_once),
         cmocka_unit_test(test_libsodium_is_the_default),
     };

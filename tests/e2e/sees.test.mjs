@@ -74,6 +74,39 @@ describe('headers', () => {
     for (const [name, value] of Object.entries(ids)) assert.equal(headers[name.toLowerCase()], value);
   });
 
+  describe('traces', () => {
+    const trace = '4bf92f3577b34da6a3ce929d0e0e4736';
+    const caller = '00f067aa0ba902b7';
+    const parent = `00-${trace}-${caller}-01`;
+
+    test('a trace goes on, with us as the caller', async () => {
+      const spans = new Set();
+      for (const [given, flags] of [[parent, '01'], [`00-${trace}-${caller}-00`, '00'], [`cc-${trace}-${caller}-03-later`, '01']]) {
+        const { headers } = await sent({}, { traceparent: given, tracestate: 'rojo=1,\tcongo=t61rcWkgMzE , ' });
+        const match = new RegExp(`^00-${trace}-([0-9a-f]{16})-${flags}$`).exec(headers.traceparent);
+        assert.ok(match, headers.traceparent);
+        spans.add(match[1]);
+        assert.equal(headers.tracestate, 'rojo=1,congo=t61rcWkgMzE');
+      }
+      assert.ok(spans.size === 3 && !spans.has(caller) && !spans.has('0'.repeat(16)));
+    });
+
+    test('none is begun, and what is not valid is dropped', async () => {
+      const bad = ['', `${parent}-more`, parent.toUpperCase(), `00-${'0'.repeat(32)}-${caller}-01`, `00-${trace}-${'0'.repeat(16)}-01`, `ff-${trace}-${caller}-01`, 'x'.repeat(300)];
+      for (const headers of [{}, { tracestate: 'a=1' }, ...bad.map((traceparent) => ({ traceparent, tracestate: 'a=1' }))]) {
+        const seen = (await sent({}, headers)).headers;
+        assert.ok(!('traceparent' in seen) && !('tracestate' in seen), JSON.stringify(headers));
+      }
+    });
+
+    test('a bad tracestate takes nothing else with it', async () => {
+      for (const tracestate of ['A=1', 'a', `a=${'v'.repeat(600)}`, Array.from({ length: 33 }, (_, i) => `k${i}=1`).join()]) {
+        const seen = (await sent({}, { traceparent: parent, tracestate })).headers;
+        assert.ok(seen.traceparent.startsWith(`00-${trace}-`) && !('tracestate' in seen), tracestate);
+      }
+    });
+  });
+
   test('ids with control characters are refused or replaced, never passed', async () => {
     const model = 's:chunks?key=control';
     const response = await rawRequest(system.port, {
