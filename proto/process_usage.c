@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,6 +46,13 @@ static int64_t count_open_fds(int walk)
     return count;
 }
 
+static int64_t read_max_fds(void)
+{
+    struct rlimit limit;
+    bool is_known = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return is_known && limit.rlim_cur <= INT32_MAX ? (int64_t)limit.rlim_cur : -1;
+}
+
 void process_usage_read(struct process_usage *usage, int count_fds)
 {
     struct timespec cpu = {0};
@@ -52,4 +60,5 @@ void process_usage_read(struct process_usage *usage, int count_fds)
     usage->cpu_us = (int64_t)cpu.tv_sec * 1000000 + cpu.tv_nsec / 1000;
     usage->resident_bytes = read_resident_bytes();
     usage->open_fds = count_open_fds(count_fds);
+    usage->max_fds = read_max_fds();
 }

@@ -9,9 +9,10 @@ struct process_usage {
     int64_t resident_bytes;
     int64_t cpu_us;   /* user and system, all threads, since the start */
     int64_t open_fds; /* -1: unknown */
+    int64_t max_fds;  /* the soft limit; -1: none, or unknown */
 };
 
-/* A value that cannot be read is 0 (open_fds: -1). Counting descriptors walks them on kernels before 6.2,
+/* A value that cannot be read is 0 (descriptors: -1). Counting descriptors walks them on kernels before 6.2,
  * which with 20,000 connections takes milliseconds: there it is done only if `count_fds`. */
 void process_usage_read(struct process_usage *usage, int count_fds);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/reporter.h"
+#include "proto/build_info.h"
 #include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/event_queue.h"
@@ -193,8 +194,18 @@ static void read_process(struct reporter *reporter, int64_t now_ms)
     set_counter(reporter, "codebuddy2api_process_cpu_seconds_total", usage.cpu_us);
     if (usage.open_fds >= 0)
         reporter_gauge(reporter, "codebuddy2api_process_open_fds", to_micro((uint64_t)usage.open_fds));
+    if (usage.max_fds >= 0)
+        reporter_gauge(reporter, "codebuddy2api_process_max_fds", to_micro((uint64_t)usage.max_fds));
     reporter_gauge(reporter, "codebuddy2api_process_loop_lag_seconds",
                    service_loop_lag_ms(reporter->service) * (MICRO / 1000));
+}
+
+static void report_build(struct reporter *reporter)
+{
+    char name[129];
+    snprintf(name, sizeof name, "codebuddy2api_build_info{version=\"%s\",revision=\"%.40s\"}", CB_VERSION,
+             build_revision());
+    reporter_gauge(reporter, name, MICRO);
 }
 
 static void set_link_counter(struct reporter *reporter, const char *metric, const char *link,
@@ -405,6 +416,7 @@ struct reporter *reporter_new(struct service *service)
         reporter_free(&reporter);
         return NULL;
     }
+    report_build(reporter);
     reporter_watch_link(reporter, "statsd", reporter->link);
     uv_timer_start(reporter->tick, on_tick, REPORT_MS, REPORT_MS);
     uv_unref((uv_handle_t *)reporter->tick); /* what it reports must not keep a loop alive */

@@ -13,7 +13,8 @@
 struct reporter;
 
 /* Connects to settings' statsd_endpoint. Also sends the service's gauges (service_report_gauge), process
- * gauges (rss, cpu, fds, loop lag) and link counters once a second. Returns owned; NULL on failure (logged).
+ * gauges (rss, cpu, fds, loop lag, build) and link counters once a second. Returns owned; NULL on failure
+ * (logged).
  */
 struct reporter *reporter_new(struct service *service);
 /* Waits for nothing: what is unacknowledged now is lost. Let drain wait with reporter_hold_drain. NULL-safe.

@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
-enum { HEARTBEAT_MS = 1000, MAX_GAUGES = 16, MAX_DRAIN_CALLBACKS = 8, MAX_ROUNDS = 3 };
+enum { HEARTBEAT_MS = 1000, LAG_BEATS = 15, MAX_GAUGES = 16, MAX_DRAIN_CALLBACKS = 8, MAX_ROUNDS = 3 };
 
 struct deferred {
     void (*work)(void *context);
@@ -51,6 +51,7 @@ struct service {
     uv_signal_t on_term, on_int;
     uv_timer_t heartbeat, drain_limit;
     uv_prepare_t turn_end;
+    uv_check_t sockets_served;
     uv_idle_t no_sleep; /* active while a hook has more to do */
     uv_poll_t supervisor;
     int supervisor_fd; /* -1: nobody watches us */
@@ -63,7 +64,10 @@ struct service {
     struct drain_callback drain_callbacks[MAX_DRAIN_CALLBACKS];
     size_t drain_callback_count;
 
-    int64_t heartbeat_due_ms, loop_lag_ms;
+    int64_t heartbeat_due_ms;
+    int64_t turn_began_ms;                 /* 0: not yet */
+    int64_t lag_max_ms, former_lag_max_ms; /* of this and the last LAG_BEATS */
+    unsigned beats;
     unsigned holds;
     bool is_ready, draining, stopped;
     bool again; /* a hook has made work for another that may have run already */
@@ -113,13 +117,34 @@ static void supervisor_attach(struct service *service)
     uv_unref((uv_handle_t *)&service->supervisor);
 }
 
+/* ---- loop lag ---- */
+
+static void note_lag(struct service *service, int64_t lag_ms)
+{
+    if (lag_ms > service->lag_max_ms)
+        service->lag_max_ms = lag_ms;
+}
+
+/* Runs behind the sockets' callbacks, when the loop's clock still says at what time it woke for them. */
+static void on_sockets_served(uv_check_t *check)
+{
+    struct service *service = check->data;
+    service->turn_began_ms = (int64_t)uv_now(check->loop);
+}
+
+int64_t service_loop_lag_ms(const struct service *service)
+{
+    return service->lag_max_ms > service->former_lag_max_ms ? service->lag_max_ms
+                                                            : service->former_lag_max_ms;
+}
+
 /* ---- heartbeat ---- */
 
 static void heartbeat_send(struct service *service)
 {
     struct buffer line;
     buffer_init(&line);
-    int error = buffer_printf(&line, "alive lag_ms=%" PRId64, service->loop_lag_ms);
+    int error = buffer_printf(&line, "alive lag_ms=%" PRId64, service_loop_lag_ms(service));
     for (size_t i = 0; error == 0 && i < service->gauge_count; i++)
         error = buffer_printf(&line, " %s=%" PRId64, service->gauges[i].key,
                               service->gauges[i].read(service->gauges[i].context));
@@ -134,9 +159,13 @@ static void heartbeat_tick(uv_timer_t *timer)
 {
     struct service *service = timer->data;
     int64_t now_ms = clock_now_ms();
-    service->loop_lag_ms = now_ms > service->heartbeat_due_ms ? now_ms - service->heartbeat_due_ms : 0;
+    note_lag(service, now_ms - service->heartbeat_due_ms);
     service->heartbeat_due_ms = now_ms + HEARTBEAT_MS;
     heartbeat_send(service);
+    if (++service->beats % LAG_BEATS == 0) {
+        service->former_lag_max_ms = service->lag_max_ms;
+        service->lag_max_ms = 0;
+    }
 }
 
 /* ---- end of turn ---- */
@@ -189,6 +218,8 @@ static void on_turn_end(uv_prepare_t *prepare)
         more = run_hooks(service);
     } while (run_deferred(service) || (service->again && ++rounds < MAX_ROUNDS));
     more = more || service->again;
+    if (service->turn_began_ms > 0)
+        note_lag(service, clock_now_ms() - service->turn_began_ms);
     if (service->draining && service->holds == 0 && !service->stopped) {
         service->stopped = true;
         uv_stop(&service->loop);
@@ -243,12 +274,15 @@ static void service_start_handles(struct service *service)
     uv_timer_init(loop, &service->heartbeat);
     uv_timer_init(loop, &service->drain_limit);
     uv_prepare_init(loop, &service->turn_end);
+    uv_check_init(loop, &service->sockets_served);
     uv_idle_init(loop, &service->no_sleep);
     service->on_term.data = service->on_int.data = service;
-    service->heartbeat.data = service->drain_limit.data = service->turn_end.data = service;
+    service->heartbeat.data = service->drain_limit.data = service;
+    service->turn_end.data = service->sockets_served.data = service;
     uv_signal_start(&service->on_term, on_stop_signal, SIGTERM);
     uv_signal_start(&service->on_int, on_stop_signal, SIGINT);
     uv_prepare_start(&service->turn_end, on_turn_end);
+    uv_check_start(&service->sockets_served, on_sockets_served);
 }
 
 struct service *service_new(const char *role, int instance, const struct settings *settings)
@@ -294,6 +328,7 @@ void service_free(struct service **service_pointer)
         ;
     run_hooks(service);
     uv_prepare_stop(&service->turn_end);
+    uv_check_stop(&service->sockets_served);
     uv_walk(&service->loop, close_if_open, NULL);
     uv_run(&service->loop, UV_RUN_DEFAULT);
     while (run_deferred(service))
@@ -330,6 +365,11 @@ const char *service_name(const struct service *service)
 int service_instance(const struct service *service)
 {
     return service->instance;
+}
+
+bool service_is_supervised(const struct service *service)
+{
+    return service->supervisor_fd >= 0;
 }
 
 int64_t service_started_wall_ms(const struct service *service)
@@ -433,9 +473,4 @@ void service_each_gauge(const struct service *service,
 {
     for (size_t i = 0; i < service->gauge_count; i++)
         each(context, service->gauges[i].key, service->gauges[i].read(service->gauges[i].context));
-}
-
-int64_t service_loop_lag_ms(const struct service *service)
-{
-    return service->loop_lag_ms;
 }

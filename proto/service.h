@@ -33,6 +33,9 @@ const char *service_name(const struct service *service); /* role-instance */
 int service_instance(const struct service *service);
 int64_t service_started_wall_ms(const struct service *service);
 
+/* True if a supervisor started us. */
+bool service_is_supervised(const struct service *service);
+
 /* An inherited listening descriptor by name, or -1. The caller owns it once returned. */
 int service_listen_fd(struct service *service, const char *name);
 /* The inherited one, or else a new listening TCP socket on host:port (SO_REUSEADDR; IPv4, IPv6 or a name).
@@ -72,7 +75,8 @@ void service_report_gauge(struct service *service, const char *key, int64_t (*re
 /* Calls `each` for every reported gauge with its present value. */
 void service_each_gauge(const struct service *service,
                         void (*each)(void *context, const char *key, int64_t value), void *context);
-/* The latest measured delay of the loop: how late a timer of the heartbeat fired, ms. */
+/* How long the loop kept others waiting: the longest turn, or lateness of the heartbeat's timer, of the last
+ * 15 to 30 seconds, ms. So a scrape every 15 s misses none. */
 int64_t service_loop_lag_ms(const struct service *service);
 
 #endif

@@ -73,18 +73,20 @@ static bool has_suffix(const char *text, const char *suffix)
     return length >= suffix_length && strcmp(text + length - suffix_length, suffix) == 0;
 }
 
-/* HELP, TYPE, UNIT. In the older format a counter's family carries its _total. */
+/* HELP, TYPE, UNIT. In the older format a family carries its _total or _info, and there is no type info. */
 static void put_family(struct page *page, const char *family, enum metric_kind kind, const char *help)
 {
-    static const char *const types[] = {"gauge", "counter", "histogram"};
+    static const char *const types[] = {"gauge", "counter", "histogram", "gauge"};
+    static const char *const openmetrics_types[] = {"gauge", "counter", "histogram", "info"};
+    static const char *const suffixes[] = {"", "_total", "", "_info"};
     bool is_openmetrics = page->format == EXPOSITION_OPENMETRICS;
-    const char *suffix = kind == METRIC_COUNTER && !is_openmetrics ? "_total" : "";
+    const char *suffix = is_openmetrics ? "" : suffixes[kind];
     const char *unit = has_suffix(family, "_seconds") ? "seconds"
                        : has_suffix(family, "_bytes") ? "bytes"
                                                       : NULL;
     if (page->error == 0)
         page->error = buffer_printf(page->out, "# HELP %s%s %s\n# TYPE %s%s %s\n", family, suffix, help,
-                                    family, suffix, types[kind]);
+                                    family, suffix, (is_openmetrics ? openmetrics_types : types)[kind]);
     if (page->error == 0 && is_openmetrics && unit)
         page->error = buffer_printf(page->out, "# UNIT %s %s\n", family, unit);
 }
@@ -119,13 +121,10 @@ static const struct own_family own_counters[] = {
 static const char duration_family[] = "codebuddy2api_request_duration_seconds";
 static const char first_family[] = "codebuddy2api_time_to_first_event_seconds";
 static const char since_family[] = "codebuddy2api_counting_since_timestamp_seconds";
-static const char build_family[] = "codebuddy2api_build";
-static const char build_gauge_family[] = "codebuddy2api_build_info";
 
 static bool is_own(const char *family)
 {
-    static const char *const others[] = {duration_family, first_family, since_family, build_family,
-                                         build_gauge_family};
+    static const char *const others[] = {duration_family, first_family, since_family};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (strcmp(family, others[i]) == 0)
             return true;
@@ -233,20 +232,8 @@ static void put_own_histogram(struct page *page, const char *family, const char 
         page->error = buffer_printf(page->out, "%s_count %" PRId64 "\n", family, count);
 }
 
-static void put_build(struct page *page)
-{
-    if (page->error < 0)
-        return;
-    bool is_openmetrics = page->format == EXPOSITION_OPENMETRICS;
-    page->error = buffer_printf(page->out, "# HELP %s %s\n# TYPE %s %s\n%s{version=\"%s\"} 1\n",
-                                is_openmetrics ? build_family : build_gauge_family, "The program's version.",
-                                is_openmetrics ? build_family : build_gauge_family,
-                                is_openmetrics ? "info" : "gauge", build_gauge_family, CB_VERSION);
-}
-
 static void put_own(struct page *page)
 {
-    put_build(page);
     put_family(page, since_family, METRIC_GAUGE, "When counting began, seconds since 1970.");
     put(page, since_family);
     put_integer_line(page, totals_sum(page->totals, TOTAL_SINCE) / 1000);
@@ -306,7 +293,9 @@ static void put_sample(struct page *page, const struct registry_sample *sample)
     static const char *const suffixes[] = {"", "_bucket", "_sum", "_count"};
     const struct metric *metric = sample->metric;
     put(page, metric->family);
-    put(page, metric->kind == METRIC_COUNTER ? "_total" : suffixes[metric->part]);
+    put(page, metric->kind == METRIC_COUNTER ? "_total"
+              : metric->kind == METRIC_INFO  ? "_info"
+                                             : suffixes[metric->part]);
     put(page, "{");
     put(page, metric->labels);
     put(page, metric->labels[0] ? ",role=\"" : "role=\"");

@@ -66,6 +66,7 @@ static struct registry *sample_registry(void)
     report(registry, worker, "codebuddy2api_event_gap_seconds_bucket{le=\"10.0\"}", GAUGE_COUNTER, 8 * MICRO);
     report(registry, worker, "codebuddy2api_event_gap_seconds_bucket{le=\"0.5\"}", GAUGE_COUNTER, 4 * MICRO);
     report(registry, worker, "codebuddy2api_process_cpu_seconds_total", GAUGE_COUNTER, 1234567);
+    report(registry, worker, "codebuddy2api_build_info{version=\"1.0\"}", GAUGE_NOW, MICRO);
     /* What must not be shown: the name of one of ours, and a family of two kinds. */
     report(registry, worker, "codebuddy2api_tokens_total", GAUGE_COUNTER, 666 * MICRO);
     report(registry, worker, "codebuddy2api_gateway_requests", GAUGE_NOW, 666 * MICRO);

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "statsd/hub.h"
+#include "proto/build_info.h"
 #include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/failure.h"
 #include "proto/link.h"
 #include "proto/log.h"
 #include "proto/process_usage.h"
+#include "statsd/process_name.h"
 #include "statsd/stats.h"
+#include "statsd/supervisor_watch.h"
 #include "statsd/writer.h"
 
 #include <stdlib.h>
@@ -33,6 +36,8 @@ struct hub {
     struct writer *writer;
     struct link *link;
     struct source *self;
+    struct supervisor_watch *watch; /* NULL: there is no supervisor */
+    char host[PROCESS_HOST_BYTES];
     uv_timer_t *tick;
     unsigned tick_count;
     bool draining; /* holds the service until the writer rests */
@@ -41,27 +46,20 @@ struct hub {
 
 /* ---- who is connected ---- */
 
-/* Copies a name for use in a label: letters, digits and `.-_`; anything else becomes `_`. */
-static void clean_name(char *into, size_t size, struct span name)
+/* Our supervisor tells of the processes of its host. */
+static bool is_own_host(const struct hub *hub, struct span host)
 {
-    size_t length = name.length < size - 1 ? name.length : size - 1;
-    for (size_t i = 0; i < length; i++) {
-        char c = name.data[i];
-        bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                        c == '.' || c == '-' || c == '_';
-        into[i] = is_plain ? c : '_';
-    }
-    into[length] = '\0';
+    char host_text[PROCESS_HOST_BYTES];
+    process_name_clean(host_text, sizeof host_text, host);
+    return strcmp(host_text, hub->host) == 0;
 }
 
 static struct source *open_source(struct hub *hub, struct span role, struct span name, struct span host,
                                   uint32_t pid, int64_t started_wall_ms)
 {
-    char role_text[33], name_text[65], host_text[65], process[140];
-    clean_name(role_text, sizeof role_text, role);
-    clean_name(name_text, sizeof name_text, name);
-    clean_name(host_text, sizeof host_text, host);
-    snprintf(process, sizeof process, "%s@%s", name_text, host_text);
+    char role_text[33], process[PROCESS_NAME_BYTES];
+    process_name_clean(role_text, sizeof role_text, role);
+    process_name_make(process, name, host);
     struct source *source = registry_open_source(hub->registry, role_text, process, pid, started_wall_ms);
     if (!source) {
         log_error(NULL, "process_not_registered", LOG_STR("process", process));
@@ -71,6 +69,8 @@ static struct source *open_source(struct hub *hub, struct span role, struct span
     registry_report(hub->registry, source, SPAN("codebuddy2api_process_up"), GAUGE_NOW, MICRO, now_wall_ms);
     registry_report(hub->registry, source, SPAN("codebuddy2api_process_start_time_seconds"), GAUGE_NOW,
                     started_wall_ms * (MICRO / 1000), now_wall_ms);
+    if (!hub->watch || !is_own_host(hub, host))
+        registry_source_has_no_witness(source);
     return source;
 }
 
@@ -191,6 +191,14 @@ static void report_count(struct hub *hub, const char *name, uint64_t count)
     report(hub, name, GAUGE_COUNTER, count > INT64_MAX / MICRO ? INT64_MAX : (int64_t)count * MICRO);
 }
 
+static void report_build(struct hub *hub)
+{
+    char name[128];
+    snprintf(name, sizeof name, "codebuddy2api_build_info{version=\"%s\",revision=\"%.40s\"}", CB_VERSION,
+             build_revision());
+    report(hub, name, GAUGE_NOW, MICRO);
+}
+
 static void report_process(struct hub *hub)
 {
     struct process_usage usage;
@@ -199,6 +207,8 @@ static void report_process(struct hub *hub)
     report(hub, "codebuddy2api_process_cpu_seconds_total", GAUGE_COUNTER, usage.cpu_us);
     if (usage.open_fds >= 0)
         report(hub, "codebuddy2api_process_open_fds", GAUGE_NOW, usage.open_fds * MICRO);
+    if (usage.max_fds >= 0)
+        report(hub, "codebuddy2api_process_max_fds", GAUGE_NOW, usage.max_fds * MICRO);
     report(hub, "codebuddy2api_process_loop_lag_seconds", GAUGE_NOW,
            service_loop_lag_ms(hub->service) * (MICRO / 1000));
 }
@@ -245,6 +255,8 @@ static void on_tick(uv_timer_t *timer)
     report_process(hub);
     report_link(hub);
     report_ledger(hub);
+    if (!writer_is_failing(hub->writer)) /* so it was opened, and its counters are here */
+        registry_count_lives(hub->registry, clock_wall_ms());
     if (++hub->tick_count % SWEEP_EVERY == 0)
         registry_sweep(hub->registry, clock_wall_ms());
 }
@@ -296,6 +308,9 @@ static int open_parts(struct hub *hub, int *exit_code)
         uv_timer_init(loop, hub->tick);
         hub->tick->data = hub;
     }
+    process_name_own_host(hub->host);
+    if (hub->registry && service_is_supervised(hub->service))
+        hub->watch = supervisor_watch_new(loop, settings->run_dir, hub->registry);
     if (hub->registry)
         hub->writer = writer_new(loop, settings->data_dir, hub->registry, &writer_handlers, hub);
     if (!hub->tick || !hub->writer) {
@@ -313,7 +328,6 @@ static int open_parts(struct hub *hub, int *exit_code)
 
 struct hub *hub_open(struct service *service, int *exit_code)
 {
-    char host[65] = "";
     struct hub *hub = calloc(1, sizeof *hub);
     if (!hub) {
         log_error(NULL, "cannot_start", LOG_STR("problem", error_text(ERR_NOMEM)));
@@ -324,9 +338,9 @@ struct hub *hub_open(struct service *service, int *exit_code)
         hub_close(&hub);
         return NULL;
     }
-    gethostname(host, sizeof host - 1);
     hub->self = open_source(hub, span_str(service_role(service)), span_str(service_name(service)),
-                            span_str(host), (uint32_t)getpid(), service_started_wall_ms(service));
+                            span_str(hub->host), (uint32_t)getpid(), service_started_wall_ms(service));
+    report_build(hub);
     service_on_drain(service, on_drain, hub);
     service_report_gauge(service, "queued_events", queued_events, hub);
     uv_timer_start(hub->tick, on_tick, 0, REPORT_MS);
@@ -348,6 +362,7 @@ void hub_close(struct hub **hub_pointer)
         link_close(&hub->link); /* takes leave of every guest */
     if (hub->tick)
         uv_close((uv_handle_t *)hub->tick, on_tick_closed);
+    supervisor_watch_free(&hub->watch);
     writer_free(&hub->writer);
     registry_free(&hub->registry);
     free(hub);

@@ -139,7 +139,12 @@ static bool parse_family(struct span *name, enum gauge_kind kind, struct metric 
             metric->kind = METRIC_HISTOGRAM;
             return is_counter;
         }
-    return !span_ends_with(*name, "_info") && !span_ends_with(*name, "_created");
+    if (cut_suffix(name, "_info")) {
+        bool is_gauge = metric->kind == METRIC_GAUGE;
+        metric->kind = METRIC_INFO;
+        return is_gauge;
+    }
+    return !span_ends_with(*name, "_created");
 }
 
 bool metric_is_per_process(const char *name)

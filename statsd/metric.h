@@ -4,6 +4,7 @@
  *     codebuddy2api_gateway_requests_total{route="chat",status="2xx"}      counter
  *     codebuddy2api_event_gap_seconds_bucket{le="0.1"} …_sum …_count       histogram, reported as counters
  *     codebuddy2api_leases                                                 gauge
+ *     codebuddy2api_build_info{version="1.0"}                              info, reported as a gauge of 1
  *
  * Accepted: `codebuddy2api_` and [a-z0-9_], then at most 8 labels, values escaped as Prometheus wants (\\ \"
  * \n). `role` and `process` are ours to add, `le` belongs to buckets. Pure. */
@@ -12,7 +13,7 @@
 
 #include "proto/message.h"
 
-enum metric_kind { METRIC_GAUGE, METRIC_COUNTER, METRIC_HISTOGRAM };
+enum metric_kind { METRIC_GAUGE, METRIC_COUNTER, METRIC_HISTOGRAM, METRIC_INFO };
 /* In the order in which a histogram's lines are written. */
 enum metric_part { METRIC_VALUE, METRIC_BUCKET, METRIC_SUM, METRIC_COUNT };
 
@@ -20,7 +21,7 @@ struct metric {
     enum metric_kind kind;
     enum metric_part part;
     double le;     /* of a bucket */
-    char *family;  /* without _total, _bucket, _sum, _count */
+    char *family;  /* without _total, _bucket, _sum, _count, _info */
     char *labels;  /* a="b",c="d" as given, without le; may be empty */
     char *le_text; /* of a bucket, as given; else empty */
     char text[];   /* what the three point into */

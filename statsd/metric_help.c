@@ -7,12 +7,21 @@
 static const struct {
     const char *family, *help;
 } helps[] = {
-    {"codebuddy2api_process_up", "1 while the process is connected."},
+    {"codebuddy2api_build", "What each process was built from."},
+    {"codebuddy2api_process_up",
+     "1 while the process is connected; 0 if its supervisor says that it should be, else absent."},
+    {"codebuddy2api_process_state",
+     "1 for the state that its supervisor sees it in; other states are absent."},
+    {"codebuddy2api_process_restarts", "Times the process was started again after it failed; without a "
+                                       "supervisor, all its starts but the first."},
+    {"codebuddy2api_process_hangs", "Times its supervisor ended the process since its loop did not turn."},
+    {"codebuddy2api_process_max_fds", "How many file descriptors the process may have open."},
     {"codebuddy2api_process_start_time_seconds", "When the process started, seconds since 1970."},
     {"codebuddy2api_process_resident_memory_bytes", "Resident memory of the process."},
     {"codebuddy2api_process_cpu_seconds", "CPU time of the process and those before it in its place."},
     {"codebuddy2api_process_open_fds", "Open file descriptors of the process."},
-    {"codebuddy2api_process_loop_lag_seconds", "How late the last timer of the process fired."},
+    {"codebuddy2api_process_loop_lag_seconds",
+     "Longest that the event loop kept others waiting in the last 15 to 30 seconds."},
     {"codebuddy2api_link_frames", "Messages between our processes."},
     {"codebuddy2api_link_trains", "ZeroMQ messages (trains of frames) between our processes."},
     {"codebuddy2api_link_bytes", "Bytes of trains between our processes."},

@@ -25,6 +25,8 @@ static void test_accepted(void **state)
     expect("codebuddy2api_a_total", GAUGE_COUNTER, METRIC_COUNTER, METRIC_VALUE, "codebuddy2api_a", "", "");
     expect("codebuddy2api_a", GAUGE_COUNTER, METRIC_COUNTER, METRIC_VALUE, "codebuddy2api_a", "", "");
     expect("codebuddy2api_a{}", GAUGE_NOW, METRIC_GAUGE, METRIC_VALUE, "codebuddy2api_a", "", "");
+    expect("codebuddy2api_b_info{v=\"1\"}", GAUGE_NOW, METRIC_INFO, METRIC_VALUE, "codebuddy2api_b",
+           "v=\"1\"", "");
     expect("codebuddy2api_a_total{x=\"1\",y=\"q\\\"\\\\\\n\"}", GAUGE_COUNTER, METRIC_COUNTER, METRIC_VALUE,
            "codebuddy2api_a", "x=\"1\",y=\"q\\\"\\\\\\n\"", "");
     expect("codebuddy2api_s_bucket{x=\"1\",le=\"0.5\",y=\"2\"}", GAUGE_COUNTER, METRIC_HISTOGRAM,

@@ -17,7 +17,8 @@ enum {
     MAX_SOURCES = 4096,
     IDENTITY_BYTES = 320,
     SOURCE_KEPT_MS = 24 * 3600 * 1000, /* a day: longer than any network or statsd is away */
-    REPLACED_KEPT_MS = 60 * 1000       /* a younger life of the process is here: it will not come back */
+    MICRO = 1000000,
+    REPLACED_KEPT_MS = 60 * 1000 /* a younger life of the process is here: it will not come back */
 };
 
 /* A counter summed over sources. `text`: role NUL process NUL name NUL; the key is all of it. */
@@ -49,6 +50,7 @@ struct number {
 struct source {
     UT_hash_handle hh; /* by identity */
     unsigned connections;
+    bool is_witness, counts_lives;
     int64_t started_wall_ms, seen_wall_ms;
     struct number *numbers;
     const char *role, *process, *identity; /* identity: process, pid and start, spaces between */
@@ -223,6 +225,20 @@ struct source *registry_open_source(struct registry *registry, const char *role,
     return source;
 }
 
+struct source *registry_open_witness(struct registry *registry, const char *role, const char *process,
+                                     uint32_t pid, int64_t started_wall_ms)
+{
+    struct source *source = registry_open_source(registry, role, process, pid, started_wall_ms);
+    if (source)
+        source->is_witness = true;
+    return source;
+}
+
+void registry_source_has_no_witness(struct source *source)
+{
+    source->counts_lives = true;
+}
+
 void registry_close_source(struct registry *registry, struct source **source_pointer, int64_t now_wall_ms)
 {
     struct source *source = *source_pointer;
@@ -245,7 +261,8 @@ void registry_close_source(struct registry *registry, struct source **source_poi
 static bool is_replaced(const struct registry *registry, const struct source *source)
 {
     for (const struct source *other = registry->sources; other; other = other->hh.next)
-        if (other != source && other->connections > 0 && other->started_wall_ms > source->started_wall_ms &&
+        if (other != source && other->connections > 0 && !other->is_witness &&
+            other->started_wall_ms > source->started_wall_ms &&
             strcmp(other->process, source->process) == 0 && strcmp(other->role, source->role) == 0)
             return true;
     return false;
@@ -330,6 +347,31 @@ void registry_drop_gauge(struct source *source, struct span name)
 uint64_t registry_refused_count(const struct registry *registry)
 {
     return registry->refused_count;
+}
+
+static bool is_same_process(const struct source *a, const struct source *b)
+{
+    return strcmp(a->process, b->process) == 0 && strcmp(a->role, b->role) == 0;
+}
+
+static bool has_earlier_life(const struct registry *registry, const struct source *source)
+{
+    for (const struct source *other = registry->sources; other; other = other->hh.next)
+        if (other != source && !other->is_witness && other->connections == 0 &&
+            is_same_process(other, source))
+            return true;
+    return false;
+}
+
+void registry_count_lives(struct registry *registry, int64_t now_wall_ms)
+{
+    for (struct source *source = registry->sources; source; source = source->hh.next) {
+        if (!source->counts_lives || source->connections == 0 || number_find(source, SPAN(REGISTRY_RESTARTS)))
+            continue;
+        int64_t restarts = has_earlier_life(registry, source) ? 1 : 0;
+        registry_report(registry, source, SPAN(REGISTRY_RESTARTS), GAUGE_COUNTER, restarts * MICRO,
+                        now_wall_ms);
+    }
 }
 
 /* ---- keeping ---- */
@@ -530,15 +572,26 @@ void registry_sweep(struct registry *registry, int64_t now_wall_ms)
 
 /* ---- reading ---- */
 
+/* What a witness says is not shown if the process says it itself. */
+static bool is_said_firsthand(const struct registry *registry, const struct source *witness,
+                              const struct number *number)
+{
+    for (const struct source *source = registry->sources; source; source = source->hh.next)
+        if (!source->is_witness && source->connections > 0 && is_same_process(source, witness) &&
+            number_find(source, span_of(number->name, number->name_bytes)))
+            return true;
+    return false;
+}
+
 static int each_gauge(const struct registry *registry, const struct source *source,
                       int (*each)(void *context, const struct registry_sample *sample), void *context)
 {
     int error = 0;
-    if (source->connections == 0 || is_replaced(registry, source))
+    if (source->connections == 0 || (!source->is_witness && is_replaced(registry, source)))
         return 0;
     for (const struct number *number = source->numbers; number && error >= 0; number = number->hh.next) {
         struct registry_sample sample = {number->metric, source->role, source->process, number->value_micro};
-        if (number->kind == GAUGE_NOW)
+        if (number->kind == GAUGE_NOW && !(source->is_witness && is_said_firsthand(registry, source, number)))
             error = each(context, &sample);
     }
     return error;
@@ -563,7 +616,7 @@ size_t registry_connected_count(const struct registry *registry, const char *rol
 {
     size_t count = 0;
     for (const struct source *source = registry->sources; source; source = source->hh.next)
-        count += source->connections > 0 && strcmp(source->role, role) == 0;
+        count += source->connections > 0 && !source->is_witness && strcmp(source->role, role) == 0;
     return count;
 }
 
@@ -573,7 +626,7 @@ bool registry_read_gauge(const struct registry *registry, const char *role, cons
     bool found = false;
     *value_micro = 0;
     for (const struct source *source = registry->sources; source; source = source->hh.next) {
-        if (source->connections == 0 || strcmp(source->role, role) != 0)
+        if (source->connections == 0 || source->is_witness || strcmp(source->role, role) != 0)
             continue;
         const struct number *number = number_find(source, span_str(name));
         if (!number || number->kind != GAUGE_NOW)

@@ -10,6 +10,8 @@
  *   it was only the connection or statsd that broke → forgotten.
  *   process: name@host. Of two connected sources of one process (a replaced and its successor) the younger
  * one's gauges are shown.
+ *   witness: a source that tells of a process in its stead (the supervisor: restarts, state). Its gauges give
+ * way to those that the process reports itself, and nobody counts as connected for its sake.
  *
  * Bounds: 8,000 numbers per source, 20,000 sums, 4,096 sources. Pure but for memory; owned by the hub. */
 #ifndef STATSD_REGISTRY_H
@@ -29,6 +31,11 @@ void registry_free(struct registry **registry);
  * memory or over the limit. */
 struct source *registry_open_source(struct registry *registry, const char *role, const char *process,
                                     uint32_t pid, int64_t started_wall_ms);
+/* As registry_open_source, of a witness; `pid` and start are those of who tells. */
+struct source *registry_open_witness(struct registry *registry, const char *role, const char *process,
+                                     uint32_t pid, int64_t started_wall_ms);
+/* Nobody tells how often this process is restarted: count the lives that are seen here (below). */
+void registry_source_has_no_witness(struct source *source);
 /* It is gone: its gauges go, its counters stay. NULL-safe. */
 void registry_close_source(struct registry *registry, struct source **source, int64_t now_wall_ms);
 /* One number. 0, ERR_INVALID (name not accepted, or of another kind than before), ERR_BUSY (over a limit),
@@ -37,6 +44,10 @@ int registry_report(struct registry *registry, struct source *source, struct spa
                     int64_t value_micro, int64_t now_wall_ms);
 /* A gauge is told no more. Nothing happens if there is none of that name. */
 void registry_drop_gauge(struct source *source, struct span name);
+/* Reports REGISTRY_RESTARTS, 1 or 0, for each connected life that nobody else tells it of: 1 if an earlier
+ * one of the process is known. Call once a second, but only once the ledger's counters are loaded. */
+void registry_count_lives(struct registry *registry, int64_t now_wall_ms);
+#define REGISTRY_RESTARTS "codebuddy2api_process_restarts_total"
 uint64_t registry_refused_count(const struct registry *registry);
 
 /* ---- keeping: collect → commit → settle, one at a time ---- */

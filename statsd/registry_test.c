@@ -270,6 +270,72 @@ static void test_a_gauge_is_dropped(void **state)
     registry_free(&registry);
 }
 
+static void test_a_witness_gives_way(void **state)
+{
+    (void)state;
+    struct registry *registry = registry_new();
+    registry_show_unsaved(registry, true);
+    struct source *witness = registry_open_witness(registry, "gateway", "gateway-0@h", 99, NOW - 1000);
+    gauge(registry, witness, "codebuddy2api_process_up", 0);
+    gauge(registry, witness, "codebuddy2api_workers_ready", 5);
+    count(registry, witness, REGISTRY_RESTARTS, 2);
+    assert_int_equal(registry_connected_count(registry, "gateway"), 0);
+    int64_t value_micro;
+    assert_false(registry_read_gauge(registry, "gateway", "codebuddy2api_workers_ready", &value_micro));
+    assert_int_equal(shown(registry, "codebuddy2api_process_up", "gateway", "gateway-0@h"), 0);
+
+    struct source *gateway = open_gateway(registry, 1);
+    registry_count_lives(registry, NOW); /* not of one that has a witness */
+    gauge(registry, gateway, "codebuddy2api_process_up", 1);
+    assert_int_equal(registry_connected_count(registry, "gateway"), 1);
+    assert_int_equal(shown(registry, "codebuddy2api_process_up", "gateway", "gateway-0@h"), 1);
+    assert_int_equal(shown(registry, "codebuddy2api_workers_ready", "gateway", "gateway-0@h"), 5);
+    registry_close_source(registry, &gateway, NOW);
+    assert_int_equal(shown(registry, "codebuddy2api_process_up", "gateway", "gateway-0@h"), 0);
+    count(registry, witness, REGISTRY_RESTARTS, 3);
+    assert_int_equal(shown(registry, "codebuddy2api_process_restarts", "gateway", "gateway-0@h"), 3);
+
+    registry_close_source(registry, &witness, NOW); /* the next supervisor begins at 0 */
+    witness = registry_open_witness(registry, "gateway", "gateway-0@h", 100, NOW);
+    count(registry, witness, REGISTRY_RESTARTS, 1);
+    assert_int_equal(shown(registry, "codebuddy2api_process_restarts", "gateway", "gateway-0@h"), 4);
+    registry_close_source(registry, &witness, NOW);
+    registry_free(&registry);
+}
+
+static void test_lives_are_counted_where_nobody_tells(void **state)
+{
+    (void)state;
+    struct registry *registry = registry_new();
+    struct counter_rows ledger;
+    counter_rows_init(&ledger);
+    for (uint32_t life = 1; life <= 3; life++) {
+        struct source *source = open_gateway(registry, life);
+        registry_source_has_no_witness(source);
+        registry_count_lives(registry, NOW);
+        registry_count_lives(registry, NOW);
+        save(registry, &ledger);
+        assert_int_equal(shown(registry, "codebuddy2api_process_restarts", "gateway", "gateway-0@h"),
+                         life - 1);
+        registry_close_source(registry, &source, NOW); /* only the connection broke */
+        source = open_gateway(registry, life);
+        registry_source_has_no_witness(source);
+        registry_count_lives(registry, NOW);
+        registry_close_source(registry, &source, NOW);
+    }
+    registry_free(&registry);
+
+    registry = registry_new(); /* statsd and the process are restarted together */
+    assert_int_equal(registry_load(registry, &ledger), 0);
+    struct source *source = open_gateway(registry, 4);
+    registry_source_has_no_witness(source);
+    registry_count_lives(registry, NOW);
+    save(registry, &ledger);
+    assert_int_equal(shown(registry, "codebuddy2api_process_restarts", "gateway", "gateway-0@h"), 3);
+    counter_rows_fini(&ledger);
+    registry_free(&registry);
+}
+
 static void test_sweep_forgets_the_dead_and_keeps_their_sums(void **state)
 {
     (void)state;
@@ -328,6 +394,8 @@ int main(void)
         cmocka_unit_test(test_failed_save_is_saved_again),
         cmocka_unit_test(test_gauges_go_with_their_process),
         cmocka_unit_test(test_a_gauge_is_dropped),
+        cmocka_unit_test(test_a_witness_gives_way),
+        cmocka_unit_test(test_lives_are_counted_where_nobody_tells),
         cmocka_unit_test(test_sweep_forgets_the_dead_and_keeps_their_sums),
         cmocka_unit_test(test_bounds),
     };

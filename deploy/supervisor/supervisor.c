@@ -5,10 +5,12 @@
 #include "deploy/supervisor/process.h"
 #include "deploy/supervisor/tree.h"
 
+#include "proto/build_info.h"
 #include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/listen.h"
 #include "proto/log.h"
+#include "proto/process_usage.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -26,7 +28,7 @@ struct supervisor {
     struct tree *tree;
     struct control *control;
     int http_fd, ops_fd, ready_fd;
-    int64_t started_ms;
+    int64_t started_ms, started_wall_ms;
     bool was_ready, stops_on_hangup, reload_again;
     char directory[PATH_BYTES]; /* of the children's programs */
     char run_dir_variable[PATH_BYTES], gateways_variable[64];
@@ -94,6 +96,17 @@ static void on_ready(void *context)
     tell_starter(supervisor);
 }
 
+/* Of this process; statsd shows it beside the others'. */
+static json_t *describe_usage(void)
+{
+    struct process_usage usage;
+
+    process_usage_read(&usage, 1); /* a walk over a dozen descriptors */
+    return json_pack("{s:I, s:I, s:I, s:I}", "rss_bytes", (json_int_t)usage.resident_bytes, "cpu_us",
+                     (json_int_t)usage.cpu_us, "open_fds", (json_int_t)usage.open_fds, "max_fds",
+                     (json_int_t)usage.max_fds);
+}
+
 static char *on_status(void *context)
 {
     const struct supervisor *supervisor = context;
@@ -101,10 +114,12 @@ static char *on_status(void *context)
                         : tree_is_ready(supervisor->tree)  ? "ready"
                         : supervisor->was_ready            ? "degraded"
                                                            : "starting";
-    json_t *status = json_pack(
-        "{s:s, s:s, s:i, s:I, s:s, s:s, s:o}", "version", CB_VERSION, "state", state, "pid", (int)getpid(),
-        "up_ms", (json_int_t)(clock_now_ms() - supervisor->started_ms), "api", supervisor->api_url, "ops",
-        supervisor->ops_url, "processes", tree_describe(supervisor->tree));
+    json_t *status = json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:s, s:s, s:o, s:o}", "version", CB_VERSION,
+                               "revision", build_revision(), "state", state, "pid", (int)getpid(),
+                               "started_wall_ms", (json_int_t)supervisor->started_wall_ms, "up_ms",
+                               (json_int_t)(clock_now_ms() - supervisor->started_ms), "api",
+                               supervisor->api_url, "ops", supervisor->ops_url, "usage", describe_usage(),
+                               "processes", tree_describe(supervisor->tree));
     char *text = status ? json_dumps(status, JSON_COMPACT) : NULL;
     size_t length = text ? strlen(text) : 0;
     char *line = text ? realloc(text, length + 2) : NULL;
@@ -315,6 +330,7 @@ int supervisor_new(const struct settings *settings, struct rundir *rundir,
     supervisor->http_fd = supervisor->ops_fd = -1;
     supervisor->ready_fd = ready_fd_of_environment();
     supervisor->started_ms = clock_now_ms();
+    supervisor->started_wall_ms = clock_wall_ms();
     supervisor->stops_on_hangup = process_stops_on_hangup();
     start_signals(supervisor);
     error = acquire(supervisor);

@@ -177,10 +177,12 @@ static enum supervise_action step(struct member *member, enum supervise_event ev
         log_change(member, &former, now_ms);
     if (table->state == SUPERVISE_READY && former.state != SUPERVISE_READY)
         member->ready_at_ms = now_ms;
-    if (action == SUPERVISE_DO_ABORT)
+    if (action == SUPERVISE_DO_ABORT) {
+        member->hangs_count++;
         log_error(NULL, "process_hung", LOG_STR("name", member->name),
                   LOG_STR("was", supervise_state_name(former.state)),
                   LOG_STR("action", "SIGABRT, then start again"));
+    }
     /* A restart is what nobody asked for: straight after a failure, or when the back-off's time is over. */
     if (action == SUPERVISE_DO_SPAWN &&
         (table->failures_count != former.failures_count || event == SUPERVISE_TIME))
@@ -233,13 +235,14 @@ json_t *member_describe(const struct member *member, int64_t now_ms)
 
     if (member->has_exited)
         describe_exit(member->last_exit, last_exit, sizeof(last_exit));
-    return json_pack(
-        "{s:s, s:s, s:i, s:s, s:i, s:I, s:I, s:i, s:s?, s:I, s:I, s:b, s:o}", "name", member->name, "role",
-        member_role_name(member), "instance", member->instance, "state", supervise_state_name(table->state),
-        "pid", pid, "in_state_ms", (json_int_t)(now_ms - table->since_ms), "up_ms",
-        (json_int_t)(table->state == SUPERVISE_READY ? now_ms - member->ready_at_ms : 0), "restarts",
-        (int)member->restarts_count, "last_exit", member->has_exited ? last_exit : NULL, "retry_in_ms",
-        (json_int_t)(waits ? table->deadline_ms - now_ms : 0), "rss_bytes",
-        (json_int_t)(pid ? read_rss_bytes(pid) : 0), "retiring", member->retiring, "numbers",
-        describe_numbers(&member->last_report));
+    return json_pack("{s:s, s:s, s:i, s:s, s:i, s:I, s:I, s:i, s:i, s:s?, s:I, s:I, s:b, s:o}", "name",
+                     member->name, "role", member_role_name(member), "instance", member->instance, "state",
+                     supervise_state_name(table->state), "pid", pid, "in_state_ms",
+                     (json_int_t)(now_ms - table->since_ms), "up_ms",
+                     (json_int_t)(table->state == SUPERVISE_READY ? now_ms - member->ready_at_ms : 0),
+                     "restarts", (int)member->restarts_count, "hangs", (int)member->hangs_count, "last_exit",
+                     member->has_exited ? last_exit : NULL, "retry_in_ms",
+                     (json_int_t)(waits ? table->deadline_ms - now_ms : 0), "rss_bytes",
+                     (json_int_t)(pid ? read_rss_bytes(pid) : 0), "retiring", member->retiring, "numbers",
+                     describe_numbers(&member->last_report));
 }

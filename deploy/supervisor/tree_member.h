@@ -32,7 +32,7 @@ struct member {
     struct member *replaces; /* the one to stop once this is ready; NULL otherwise */
     bool retiring;           /* it is being replaced: once gone it leaves the tree */
     uint32_t generation;     /* the reload that it has been through */
-    uint32_t restarts_count;
+    uint32_t restarts_count, hangs_count;
     int64_t ready_at_ms; /* when it last became ready */
     bool has_exited;
     int last_exit; /* exit status, or -signal */
