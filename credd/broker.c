@@ -16,7 +16,7 @@
 struct lease {
     uint64_t number;
     uint64_t generation; /* of the token that was lent */
-    void *ticket;        /* of who asked; NULL: none, or learned from RENEW */
+    void *ticket;        /* of who asked; NULL: none */
     uint64_t request;    /* hash of the request's id; 0: not known */
     int64_t expires_ms;
     bool is_lost; /* could not be put into the table */
@@ -366,16 +366,19 @@ void broker_lease(struct broker *broker, void *worker, uint64_t request, const s
         refuse_overloaded(broker, &asker);
 }
 
-static void adopt(struct broker *broker, uint64_t number, int64_t now_ms)
+static void adopt(struct broker *broker, uint64_t number, uint64_t key, int64_t now_ms)
 {
     uint64_t generation;
     if (HASH_COUNT(broker->table) >= BROKER_MAX_LEASES ||
         !rotation_adopt(broker->rotation, credential_number(number), &generation))
         return;
-    if (lease_add(broker, number, generation, now_ms))
-        broker->counters.adopted++;
-    else
+    struct lease *lease = lease_add(broker, number, generation, now_ms);
+    if (!lease) {
         rotation_end(broker->rotation, credential_number(number));
+        return;
+    }
+    broker->counters.adopted++;
+    lease->ticket = broker->answers->adopted(broker->owner, key);
 }
 
 static uint64_t read_u64(const char *bytes)
@@ -388,13 +391,13 @@ static uint64_t read_u64(const char *bytes)
 
 int broker_renew(struct broker *broker, const struct msg_renew *renew, const struct moment *moment)
 {
-    if (renew->leases.length % sizeof(uint64_t) != 0)
+    if (renew->leases.length % sizeof(uint64_t) != 0 || renew->keys.length != renew->leases.length)
         return ERR_INVALID;
     for (size_t i = 0; i < renew->leases.length; i += sizeof(uint64_t)) {
         uint64_t number = read_u64(renew->leases.data + i);
         struct lease *lease = find_lease(broker, number);
         if (!lease) {
-            adopt(broker, number, moment->now_ms);
+            adopt(broker, number, read_u64(renew->keys.data + i), moment->now_ms);
             continue;
         }
         lease->expires_ms = moment->now_ms + LEASE_TTL_MS;

@@ -4,8 +4,9 @@
  *
  * A lease is a credential in use by one request. It ends with RELEASE, or LEASE_TTL_MS after its grant or
  * last RENEW. Its number has the credential's number in the upper 32 bits, so a restarted broker, which
- * knows no lease, learns each live one from the first RENEW that names it; until then (a third of the life)
- * its counts are low. A worker that is lost keeps its leases for their life: it may only have reconnected.
+ * knows no lease, learns each live one, and whose it is, from the first RENEW that names it: workers send one
+ * as soon as they are connected. A worker that is lost keeps its leases for their life: it may only have
+ * reconnected.
  *
  * A request that was refused as UNAUTHORIZED excludes that credential when it asks again. Once, that is not
  * held against a credential whose token has changed since, or is being refreshed.
@@ -34,6 +35,9 @@ struct broker_answers {
     void (*refuse)(void *owner, void *worker, uint64_t request, const struct msg_refuse *refuse);
     /* What broker_lease began is over: refused, forgotten, or its lease has ended. Not for a NULL ticket. */
     void (*ended)(void *owner, void *ticket);
+    /* A lease was learned from RENEW that the API key of this number (key_number.h; 0: none) has: its ticket,
+     * or NULL. */
+    void *(*adopted)(void *owner, uint64_t key);
 };
 
 struct broker;

@@ -76,7 +76,17 @@ static void take_end(void *owner, void *ticket)
     assert_true(world->tickets-- > 0);
 }
 
-static const struct broker_answers answers = {take_grant, take_refuse, take_end};
+static void *take_adopted(void *owner, uint64_t key)
+{
+    struct world *world = owner;
+    if (key == 0)
+        return NULL;
+    assert_true(key > 7);
+    world->tickets++;
+    return &world->tickets;
+}
+
+static const struct broker_answers answers = {take_grant, take_refuse, take_end, take_adopted};
 
 static const char *path_of(const struct world *world, const char *name)
 {
@@ -163,7 +173,10 @@ static int renew(struct world *world, const uint64_t *numbers, size_t count)
     char bytes[64 * 8];
     for (size_t i = 0; i < count * 8; i++)
         bytes[i] = (char)(numbers[i / 8] >> (56 - 8 * (i % 8)));
-    const struct msg_renew message = {.leases = span_of(bytes, count * 8)};
+    char keys[64 * 8] = {0}; /* the first lease is the password's, the others are keys 8, 9, … */
+    for (size_t i = 1; i < count; i++)
+        keys[i * 8 + 7] = (char)(7 + i);
+    const struct msg_renew message = {.leases = span_of(bytes, count * 8), .keys = span_of(keys, count * 8)};
     return broker_renew(world->broker, &message, &world->moment);
 }
 
@@ -258,6 +271,7 @@ static void test_restarted_broker_learns_from_renew(void **state)
     assert_int_equal(renew(world, numbers, 4), 0); /* once learned, renewed */
     assert_int_equal(broker_lease_count(world->broker), 3);
     assert_int_equal(broker_counters(world->broker)->adopted, 3);
+    assert_int_equal(world->tickets, 2); /* those of keys */
     assert_int_equal(in_flight(world, 0), 2);
     assert_int_equal(in_flight(world, 1), 1);
     lease(world, &worker_1, 9, "m", 0); /* new numbers differ though both brokers had one seed */
@@ -265,13 +279,19 @@ static void test_restarted_broker_learns_from_renew(void **state)
         assert_int_not_equal(world->answers[3].lease, numbers[i]);
     release(world, numbers[0], OUTCOME_OK, 0);
     assert_int_equal(in_flight(world, 0), 1);
+    assert_int_equal(world->tickets, 3); /* and the new one */
+    release(world, numbers[1], OUTCOME_OK, 0);
+    release(world, numbers[2], OUTCOME_OK, 0);
+    assert_int_equal(world->tickets, 1);
 }
 
 static void test_bad_renew_is_refused(void **state)
 {
     struct world *world = *state;
     const struct msg_renew message = {.leases = SPAN("7bytes!")};
+    const struct msg_renew without_keys = {.leases = SPAN("8 bytes!")};
     assert_int_equal(broker_renew(world->broker, &message, &world->moment), ERR_INVALID);
+    assert_int_equal(broker_renew(world->broker, &without_keys, &world->moment), ERR_INVALID);
 }
 
 static void test_grant_that_does_not_leave_is_no_lease(void **state)

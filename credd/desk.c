@@ -82,7 +82,13 @@ static void end_key_use(void *owner, void *ticket)
     keys_end(office_keys(desk->office), ticket);
 }
 
-static const struct broker_answers answers = {send_grant, send_refuse, end_key_use};
+static void *adopt_key_use(void *owner, uint64_t key)
+{
+    struct desk *desk = owner;
+    return keys_adopt(office_keys(desk->office), key);
+}
+
+static const struct broker_answers answers = {send_grant, send_refuse, end_key_use, adopt_key_use};
 
 static void send_reply(void *owner, void *peer, uint64_t request, const struct msg_reply *reply)
 {

@@ -416,6 +416,16 @@ enum failure keys_begin(struct keys *keys, const struct msg_lease *lease, const 
     return FAILURE_NONE;
 }
 
+struct key *keys_adopt(struct keys *keys, uint64_t number)
+{
+    char id[KEY_ID_BYTES];
+    key_id_write(number, id);
+    struct key *key = number ? find(keys, span_str(id)) : NULL;
+    if (key)
+        key->in_flight++;
+    return key;
+}
+
 void keys_end(struct keys *keys, struct key *key)
 {
     (void)keys;

@@ -6,20 +6,21 @@
  * here, where every LEASE passes: models, requests in any 60 s (counted in seconds), requests in flight.
  * Time and randomness are passed in.
  *
- * What is not durable: requests begun and in flight. After a restart of credd a key's count begins at zero;
- * leases learned from RENEW do not say whose they are. Last use is kept to the minute. */
+ * What is not durable: requests in flight, which a restarted credd learns again from RENEW, and those begun
+ * in the last 60 s, which it counts from zero: a restart lets a key begin at most its `rpm` once more. Last
+ * use is kept to the minute. */
 #ifndef CREDD_KEYS_H
 #define CREDD_KEYS_H
 
 #include "credd/key_rules.h"
 #include "credd/rotation.h"
 #include "proto/failure.h"
+#include "proto/key_number.h"
 #include "proto/message.h"
 
 enum {
     KEYS_MAX = 1000,
     KEYS_FILE_MAX_BYTES = 800 << 10, /* so that the list fits one REPLY */
-    KEY_ID_BYTES = 21,               /* `key_`, 16 hex digits, NUL */
     KEY_TEXT_BYTES = 47,             /* `cb-`, 43 characters, NUL */
     KEYS_RANDOM_BYTES = 40,
 };
@@ -53,6 +54,9 @@ size_t keys_count(const struct keys *keys);
  * (`message`: static). A LEASE that excludes credentials goes on with a request that was counted. */
 enum failure keys_begin(struct keys *keys, const struct msg_lease *lease, const struct moment *moment,
                         struct key **key, const char **message, uint32_t *retry_after_s);
+/* A request in flight that an earlier incarnation let in, over the limit too. NULL if there is no such key
+ * (any more), or for number 0. Pair with keys_end. */
+struct key *keys_adopt(struct keys *keys, uint64_t number);
 void keys_end(struct keys *keys, struct key *key); /* NULL-safe */
 /* Writes down when keys were last used, if that is news. Call once a minute and at the end. */
 void keys_save_uses(struct keys *keys);

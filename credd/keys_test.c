@@ -219,6 +219,33 @@ static void test_expiry_revocation_and_the_password(void **state)
     assert_int_equal(keys_count(world->keys), 0);
 }
 
+/* After a restart: what runs is counted again, over the limit too, and ends as always. */
+static void test_running_requests_are_learned_again(void **state)
+{
+    struct world *world = *state;
+    char id[KEY_ID_BYTES];
+    make(world, "{\"name\":\"n\",\"max_in_flight\":2}", id);
+    reopen(world);
+    struct key *first = keys_adopt(world->keys, key_number(span_str(id)));
+    struct key *second = keys_adopt(world->keys, key_number(span_str(id)));
+    struct key *third = keys_adopt(world->keys, key_number(span_str(id)));
+    assert_true(first && second && third);
+    assert_null(keys_adopt(world->keys, 0));
+    assert_null(keys_adopt(world->keys, key_number(SPAN("key_ffffffffffffffff"))));
+    struct key *key;
+    const struct msg_lease lease = {.key_id = span_str(id), .model = SPAN("m")};
+    assert_int_equal(
+        keys_begin(world->keys, &lease, &world->moment, &key, &world->message, &world->retry_after_s),
+        FAILURE_RATE_LIMITED);
+    keys_end(world->keys, third);
+    keys_end(world->keys, second);
+    assert_int_equal(
+        keys_begin(world->keys, &lease, &world->moment, &key, &world->message, &world->retry_after_s),
+        FAILURE_NONE);
+    keys_end(world->keys, first);
+    keys_end(world->keys, key);
+}
+
 static void test_last_use_is_kept(void **state)
 {
     struct world *world = *state;
@@ -311,6 +338,7 @@ int main(void)
         T(test_what_is_refused_names_the_field),
         T(test_limits),
         T(test_expiry_revocation_and_the_password),
+        T(test_running_requests_are_learned_again),
         T(test_last_use_is_kept),
         T(test_there_are_at_most_a_thousand),
         T(test_broken_file_is_left_alone),

@@ -218,7 +218,14 @@ static void on_ended(void *owner, void *ticket)
     assert_true(sim->tickets-- > 0);
 }
 
-static const struct broker_answers answers = {on_grant, on_refuse, on_ended};
+static void *on_adopted(void *owner, uint64_t key)
+{
+    (void)owner;
+    (void)key;
+    return NULL;
+}
+
+static const struct broker_answers answers = {on_grant, on_refuse, on_ended, on_adopted};
 
 /* ---- steps ---- */
 
@@ -296,7 +303,7 @@ static void step_release(struct simulation *sim)
 
 static void step_renew(struct simulation *sim, int worker)
 {
-    char bytes[MAX_LIVE * 8];
+    char bytes[MAX_LIVE * 8], keys[MAX_LIVE * 8] = {0};
     size_t length = 0;
     for (size_t i = 0; i < sim->live_count; i++) {
         if (sim->live[i].worker != worker)
@@ -305,7 +312,7 @@ static void step_renew(struct simulation *sim, int worker)
         for (int shift = 56; shift >= 0; shift -= 8)
             bytes[length++] = (char)(sim->live[i].number >> shift);
     }
-    struct msg_renew renew = {.leases = span_of(bytes, length)};
+    struct msg_renew renew = {.leases = span_of(bytes, length), .keys = span_of(keys, length)};
     assert_int_equal(broker_renew(sim->broker, &renew, &sim->moment), 0);
 }
 

@@ -289,7 +289,8 @@ void renew(struct client *client, const uint64_t *numbers, size_t count)
     char bytes[64];
     for (size_t i = 0; i < count * 8; i++)
         bytes[i] = (char)(numbers[i / 8] >> (56 - 8 * (i % 8)));
-    const struct msg_renew message = {.leases = span_of(bytes, count * 8)};
+    char keys[sizeof bytes] = {0};
+    const struct msg_renew message = {.leases = span_of(bytes, count * 8), .keys = span_of(keys, count * 8)};
     assert_int_equal(peer_send(client->credd, MESSAGE_RENEW, 0, &message), 0);
 }
 

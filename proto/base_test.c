@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* bytes, secret, failure, error, outcome and log. */
+/* bytes, key_number, secret, failure, error, outcome and log. */
 #include "proto/bytes.h"
 #include "proto/error.h"
 #include "proto/failure.h"
+#include "proto/key_number.h"
 #include "proto/log.h"
 #include "proto/outcome.h"
 #include "proto/secret.h"
@@ -140,6 +141,27 @@ static void test_log_line(void **state)
     buffer_fini(&line);
 }
 
+static void test_key_numbers(void **state)
+{
+    static const char *const none[] = {"",
+                                       "password",
+                                       "key_",
+                                       "key_0123456789abcde",
+                                       "key_0123456789abcdef0",
+                                       "KEY_0123456789abcdef",
+                                       "key_0123456789ABCDEF",
+                                       "key_0123456789abcdeg"};
+    char id[KEY_ID_BYTES];
+    (void)state;
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_true(key_number(span_str(none[i])) == 0);
+    assert_true(key_number(SPAN("key_fedcba9876543210")) == 0xfedcba9876543210);
+    key_id_write(0xfedcba9876543210, id);
+    assert_string_equal(id, "key_fedcba9876543210");
+    key_id_write(1, id);
+    assert_string_equal(id, "key_0000000000000001");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +173,7 @@ int main(void)
         cmocka_unit_test(test_secrets_compare_and_vanish),
         cmocka_unit_test(test_failures_are_json_errors),
         cmocka_unit_test(test_words),
+        cmocka_unit_test(test_key_numbers),
         cmocka_unit_test(test_log_line),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,7 +106,9 @@ enum {
     F(U16, failure, 0, "enum failure: RATE_LIMITED, NO_CREDENTIAL, OVERLOADED, MODEL_NOT_FOUND…")            \
     F(U32, retry_after_s, 0, "s; 0: none")                                                                   \
     F(STR, message, 1024, "for the client")
-#define RENEW_FIELDS(F) F(BYTES, leases, 1 << 20, "lease numbers held, u64 big-endian each")
+#define RENEW_FIELDS(F)                                                                                      \
+    F(BYTES, leases, 1 << 19, "lease numbers held, u64 big-endian each")                                     \
+    F(BYTES, keys, 1 << 19, "in the same order, whose they are: key_number (key_number.h), u64 each")
 #define RELEASE_FIELDS(F)                                                                                    \
     F(U64, lease, 0, "lease number")                                                                         \
     F(U8, outcome, 0, "enum outcome")                                                                        \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "upstream-worker/lease.h"
 #include "proto/failure.h"
+#include "proto/key_number.h"
 #include "proto/log.h"
 
 #include <assert.h>
@@ -10,7 +11,7 @@
 
 enum {
     RETRY_AFTER_S = 1,             /* credd restarts in under a second */
-    RENEW_MAX = (1 << 20) / 8,     /* numbers that fit one RENEW */
+    RENEW_MAX = 8192,              /* leases that one RENEW names: 64 KiB */
     RENEW_EVERY_MIN_MS = 100,      /* whatever life credd gives a lease */
     RENEW_EVERY_DEFAULT_MS = 3333, /* a third of credd's 10 s, until a grant says otherwise */
     LEASE_NUMBER_BYTES = 8
@@ -47,20 +48,34 @@ static void number_append(struct buffer *numbers, uint64_t number)
     numbers->length += sizeof bytes;
 }
 
+/* Renews at most `most` from `lease` on. Returns the first that is left, NULL: none. */
+static struct lease *leases_renew_some(struct leases *leases, struct lease *lease, size_t most,
+                                       struct buffer *numbers, struct buffer *keys)
+{
+    buffer_clear(numbers);
+    buffer_clear(keys);
+    for (; lease && numbers->length < most * LEASE_NUMBER_BYTES; lease = lease->next) {
+        number_append(numbers, lease->number);
+        number_append(keys, lease->key);
+    }
+    const struct msg_renew renew = {.leases = buffer_span(numbers), .keys = buffer_span(keys)};
+    peer_send(leases->credd, MESSAGE_RENEW, 0, &renew);
+    return lease;
+}
+
 static void leases_renew(struct leases *leases)
 {
-    struct buffer numbers = {0};
-    struct lease *lease = leases->held;
-    if (!leases->credd)
-        return;
     size_t room = leases->held_count < RENEW_MAX ? leases->held_count : RENEW_MAX;
-    if (room == 0 || buffer_reserve(&numbers, room * LEASE_NUMBER_BYTES) < 0)
-        return; /* the next renewal comes before the leases end */
-    for (; lease && numbers.length < room * LEASE_NUMBER_BYTES; lease = lease->next)
-        number_append(&numbers, lease->number);
-    struct msg_renew renew = {.leases = buffer_span(&numbers)};
-    peer_send(leases->credd, MESSAGE_RENEW, 0, &renew);
+    struct buffer numbers = {0}, keys = {0};
+    struct lease *lease = leases->held;
+    if (!leases->credd || room == 0)
+        return;
+    if (buffer_reserve(&numbers, room * LEASE_NUMBER_BYTES) == 0 &&
+        buffer_reserve(&keys, room * LEASE_NUMBER_BYTES) == 0) /* else: once more before the leases end */
+        while (lease)
+            lease = leases_renew_some(leases, lease, room, &numbers, &keys);
     buffer_fini(&numbers);
+    buffer_fini(&keys);
 }
 
 static void leases_on_renew_timer(uv_timer_t *timer)
@@ -200,6 +215,7 @@ void lease_ask(struct leases *leases, struct lease *lease, const struct msg_leas
     assert(lease->state == LEASE_NONE);
     *lease = (struct lease){.state = LEASE_ASKING,
                             .ticket = ++leases->last_ticket,
+                            .key = key_number(ask->key_id),
                             .give_up_ms = now_ms + LEASE_WAIT_MS,
                             .ask = *ask,
                             .handlers = handlers,

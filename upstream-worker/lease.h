@@ -8,9 +8,9 @@
  *     ASKING   | → HELD   | → NONE  | waits      | → NONE, refused    | → NONE (a late grant goes back at
  * once) HELD     |          |         | kept       |                    | → NONE, RELEASE is sent
  *
- * When credd comes back every lease held is renewed (so a restarted credd learns of it) and every question is
- * asked again. Leases are renewed each third of their life, all in one message. Callbacks run on the loop,
- * never inside lease_ask. */
+ * When credd comes back every lease held is renewed (so a restarted credd learns of it, and of whose it is)
+ * and every question is asked again. Leases are renewed each third of their life, all in one message.
+ * Callbacks run on the loop, never inside lease_ask. */
 #ifndef UPSTREAM_WORKER_LEASE_H
 #define UPSTREAM_WORKER_LEASE_H
 
@@ -35,6 +35,7 @@ struct lease {
     enum lease_state state;
     uint64_t ticket; /* our number of the question */
     uint64_t number; /* credd's number of the lease */
+    uint64_t key;    /* key_number of who asked */
     int64_t give_up_ms;
     struct msg_lease ask;
     const struct lease_handlers *handlers;

@@ -17,7 +17,7 @@ struct sent {
     enum message_type type;
     uint64_t request;
     struct msg_release release;
-    char numbers[64];
+    char numbers[64], keys[64];
     size_t numbers_length;
 };
 
@@ -85,6 +85,9 @@ int peer_send(struct peer *peer, enum message_type type, uint64_t request, const
         sent->release = *(const struct msg_release *)message;
     } else if (type == MESSAGE_RENEW) {
         struct span leases = ((const struct msg_renew *)message)->leases;
+        struct span keys = ((const struct msg_renew *)message)->keys;
+        assert_int_equal(keys.length, leases.length);
+        memcpy(sent->keys, keys.data, keys.length < sizeof sent->keys ? keys.length : sizeof sent->keys);
         assert_true(leases.length <= sizeof sent->numbers);
         memcpy(sent->numbers, leases.data, leases.length);
         sent->numbers_length = leases.length;
@@ -139,7 +142,8 @@ static const struct lease_handlers handlers = {on_granted, on_refused};
 
 static void ask(struct lease *lease, int64_t now_ms)
 {
-    const struct msg_lease message = {.request_id = SPAN("r"), .model = SPAN("m")};
+    const struct msg_lease message = {
+        .request_id = SPAN("r"), .model = SPAN("m"), .key_id = SPAN("key_00000000000001ab")};
     lease_ask(world.leases, lease, &message, &handlers, &world, now_ms);
 }
 
@@ -237,6 +241,7 @@ static void test_questions_and_leases_outlive_credd(void **state)
     assert_int_equal(world.sent[before].type, MESSAGE_RENEW);
     assert_int_equal(world.sent[before].numbers_length, 8);
     assert_memory_equal(world.sent[before].numbers, "\x01\x02\x03\x04\x05\x06\x07\x08", 8);
+    assert_memory_equal(world.sent[before].keys, "\0\0\0\0\0\0\x01\xab", 8);
     assert_int_equal(last_sent()->type, MESSAGE_LEASE);
     assert_int_equal(last_sent()->request, ticket);
     credd_grant(ticket, 2, 10000);
