@@ -103,12 +103,31 @@ static enum failure check_proof(struct auth *auth, struct span proof, const stru
     return FAILURE_NONE;
 }
 
-static enum failure check_cookie(const struct auth *auth, const struct head *head,
-                                 const struct auth_moment *moment, struct caller *caller)
+enum failure auth_find_session(const struct auth *auth, const struct head *head, int64_t wall_ms,
+                               int64_t *until_s, uint32_t *retry_after_s)
 {
     struct span token = session_find_cookie(head_find(head, SPAN("cookie")));
+    *until_s = 0;
+    if (token.length == 0)
+        return FAILURE_NONE;
+    if (!auth->has_session_key) {
+        *retry_after_s = RETRY_S; /* whether it is one is not known yet: a restart ends no session */
+        return FAILURE_UNAVAILABLE;
+    }
+    *until_s = session_until_s(token, auth->session_key, wall_ms);
+    return FAILURE_NONE;
+}
+
+static enum failure check_cookie(const struct auth *auth, const struct head *head,
+                                 const struct auth_moment *moment, struct caller *caller,
+                                 uint32_t *retry_after_s)
+{
+    int64_t until_s;
     bool changes = !span_equals(head->method, SPAN("GET")) && !span_equals(head->method, SPAN("HEAD"));
-    if (!auth->has_session_key || !session_is_valid(token, auth->session_key, moment->wall_ms))
+    enum failure failure = auth_find_session(auth, head, moment->wall_ms, &until_s, retry_after_s);
+    if (failure != FAILURE_NONE)
+        return failure;
+    if (until_s == 0)
         return FAILURE_UNAUTHENTICATED;
     if (auth_is_cross_site(head, changes))
         return FAILURE_FORBIDDEN;
@@ -125,7 +144,7 @@ enum failure auth_check(struct auth *auth, enum audience audience, const struct 
         return FAILURE_NONE;
     struct span proof = find_proof(head);
     enum failure failure = proof.length > 0 ? check_proof(auth, proof, moment, caller, retry_after_s)
-                                            : check_cookie(auth, head, moment, caller);
+                                            : check_cookie(auth, head, moment, caller, retry_after_s);
     if (failure == FAILURE_NONE && audience == AUDIENCE_ADMIN && !caller->is_admin)
         return FAILURE_FORBIDDEN;
     return failure;

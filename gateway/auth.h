@@ -6,8 +6,8 @@
  *                                          | an API key          | the model API
  *   the session cookie of POST /api/login  | a login             | everything, from pages of our own origin
  *
- * API keys and the key that signs sessions come with credd's STATE; until the first, keys are answered
- * UNAVAILABLE and nobody can log in. */
+ * API keys and the key that signs sessions come with credd's STATE; until the first, keys and cookies are
+ * answered UNAVAILABLE and nobody can log in. */
 #ifndef GATEWAY_AUTH_H
 #define GATEWAY_AUTH_H
 
@@ -44,6 +44,10 @@ void auth_take_state(struct auth *auth, const json_t *state);
  * wrong proof is counted against the address: ask once per request. */
 enum failure auth_check(struct auth *auth, enum audience audience, const struct head *head,
                         const struct auth_moment *moment, struct caller *caller, uint32_t *retry_after_s);
+/* Until when the session of head's cookie is good, in s since 1970; 0: it has none that is. UNAVAILABLE, with
+ * `*retry_after_s`, while credd has not said the key that signs. */
+enum failure auth_find_session(const struct auth *auth, const struct head *head, int64_t wall_ms,
+                               int64_t *until_s, uint32_t *retry_after_s);
 /* Whether a page of another origin made a browser send this: Sec-Fetch-Site says so, or Origin names another
  * host than Host. `needs_proof`: also when neither is there to say it did not. */
 bool auth_is_cross_site(const struct head *head, bool needs_proof);

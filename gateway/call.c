@@ -156,7 +156,7 @@ void call_reply(struct call *call, int status, const char *content_type, struct 
     if (content_type)
         add_header(call, "Content-Type", span_str(content_type));
     add_common_headers(call, status);
-    if (status != 204)
+    if (status != 204 && status != 304)
         call->req->res.content_length = body.length;
     call->phase = CALL_FINISHED;
     call->sent_bytes = has_body ? body.length : 0;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/gateway.h"
+#include "gateway/assets.h"
 #include "gateway/auth.h"
 #include "gateway/completions.h"
 #include "gateway/front.h"
 #include "gateway/metrics.h"
 #include "gateway/rpc.h"
 #include "proto/follow.h"
+#include "proto/log.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -51,6 +53,22 @@ static void on_drain(void *context)
     reporter_hold_drain(gateway->reporter);
 }
 
+/* Without the page all the rest works, so that is no reason not to start. */
+static void load_page(struct gateway *gateway)
+{
+    char reason[256];
+    const char *directory = gateway->settings->web_dir;
+    if (*directory)
+        gateway->assets = assets_load(directory, reason, sizeof reason);
+    if (gateway->assets)
+        log_info(NULL, "page_loaded", LOG_STR("directory", directory),
+                 LOG_INT("files", assets_count(gateway->assets)));
+    else if (*directory)
+        log_warning(NULL, "page_missing", LOG_STR("directory", directory), LOG_STR("problem", reason));
+    else
+        log_info(NULL, "page_missing", LOG_STR("problem", "it was not built"));
+}
+
 struct gateway *gateway_new(struct service *service)
 {
     unsigned char random[16];
@@ -73,6 +91,7 @@ struct gateway *gateway_new(struct service *service)
     gateway->follow = follow_new(service, gateway->live, on_state, gateway);
     if (!gateway->follow)
         goto failed;
+    load_page(gateway);
     gateway->completions = completions_new(gateway);
     gateway->front = gateway->completions ? front_new(gateway) : NULL;
     if (!gateway->front)
@@ -107,6 +126,7 @@ void gateway_free(struct gateway **gateway_pointer)
     rpc_free(&gateway->statsd);
     auth_free(&gateway->auth);
     metrics_free(&gateway->metrics);
+    assets_free(&gateway->assets);
     live_free(&gateway->live);
     free(gateway);
 }

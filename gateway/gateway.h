@@ -13,6 +13,7 @@ struct gateway {
     struct metrics *metrics;
     struct auth *auth;
     struct rpc *statsd, *credd; /* questions to them */
+    struct assets *assets;      /* the admin page; NULL: it was not built */
     struct live *live;
     struct follow *follow; /* credd, for settings, keys and sessions */
     struct completions *completions;

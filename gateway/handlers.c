@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* handlers - the small answers: health, the plain page, a credential's test. */
+/* handlers - the small answers: health, a landing page, a credential's test. */
 #include "gateway/handlers.h"
 #include "gateway/call.h"
 #include "gateway/completions.h"
@@ -77,27 +77,6 @@ void answer_health(struct call *call, const struct head *head, struct span rest)
                               census.in_flight, census.waiting);
     call_add_header(call, "Cache-Control", SPAN("no-store"));
     reply_json(call, error, census.accepting == 0 ? 503 : 200, &body);
-}
-
-/* ---- the page ---- */
-
-void answer_page(struct call *call, const struct head *head, struct span rest)
-{
-    static const char page[] = "<!doctype html>\n"
-                               "<html lang=\"en\">\n"
-                               "<meta charset=\"utf-8\">\n"
-                               "<title>codebuddy2api</title>\n"
-                               "<h1>codebuddy2api</h1>\n"
-                               "<p>This gateway is running (version " CB_VERSION "). "
-                               "Point an OpenAI client at <code>/v1</code> of this address; <a "
-                               "href=\"/health\">/health</a> tells how it "
-                               "does.</p>\n"
-                               "</html>\n";
-    (void)head;
-    (void)rest;
-    call_add_header(call, "Content-Security-Policy", SPAN("default-src 'none'; frame-ancestors 'none'"));
-    call_add_header(call, "Cache-Control", SPAN("no-cache"));
-    call_reply(call, 200, "text/html; charset=utf-8", span_of(page, sizeof page - 1));
 }
 
 /* ---- a landing page for those whom the upstream sends back ---- */

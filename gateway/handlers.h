@@ -17,9 +17,11 @@ void answer_completions(struct call *call, const struct head *head, struct span 
 void answer_models(struct call *call, const struct head *head, struct span rest);
 void answer_health(struct call *call, const struct head *head, struct span rest);
 void answer_page(struct call *call, const struct head *head, struct span rest);
+void answer_asset(struct call *call, const struct head *head, struct span rest);
 void answer_callback(struct call *call, const struct head *head, struct span rest);
 void answer_login(struct call *call, const struct head *head, struct span rest);
 void answer_logout(struct call *call, const struct head *head, struct span rest);
+void answer_session(struct call *call, const struct head *head, struct span rest);
 void answer_credential_test(struct call *call, const struct head *head, struct span rest);
 /* Hand the route's question on. */
 void answer_by_credd(struct call *call, const struct head *head, struct span rest);

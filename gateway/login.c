@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* login - an admin's session: POST /api/login sets the cookie, POST /api/logout takes it away. */
+/* login - an admin's session: POST /api/login sets the cookie, POST /api/logout takes it away, GET
+ * /api/session tells whether there is one (so that the page need not ask for something and be refused). */
 #include "gateway/call.h"
 #include "gateway/handlers.h"
 #include "gateway/metrics.h"
@@ -7,6 +8,7 @@
 #include "proto/error.h"
 #include "proto/log.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -109,4 +111,26 @@ void answer_logout(struct call *call, const struct head *head, struct span rest)
         return;
     set_cookie(call, "", 0);
     call_reply(call, 200, "application/json", SPAN("{\"message\":\"Logged out.\"}"));
+}
+
+void answer_session(struct call *call, const struct head *head, struct span rest)
+{
+    int64_t until_s;
+    uint32_t retry_after_s = 0;
+    struct buffer body = {0};
+    (void)rest;
+    enum failure failure =
+        auth_find_session(call->gateway->auth, head, clock_wall_ms(), &until_s, &retry_after_s);
+    call_add_header(call, "Cache-Control", SPAN("private, no-store"));
+    if (failure == FAILURE_NONE && until_s > 0 && auth_is_cross_site(head, false))
+        failure = FAILURE_FORBIDDEN;
+    int error = until_s > 0 ? buffer_printf(&body, "{\"signed_in\":true,\"expires_at\":%" PRId64 "}", until_s)
+                            : buffer_append_span(&body, SPAN("{\"signed_in\":false,\"expires_at\":null}"));
+    if (failure == FAILURE_NONE && error < 0)
+        failure = FAILURE_INTERNAL;
+    if (failure == FAILURE_NONE)
+        call_reply(call, 200, "application/json", buffer_span(&body));
+    else
+        call_fail(call, failure, retry_after_s);
+    buffer_fini(&body);
 }

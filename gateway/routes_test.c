@@ -31,6 +31,11 @@ static void test_routes(void **state)
         {"GET", "/health", "health", "", FAILURE_NONE},
         {"GET", "/", "page", "", FAILURE_NONE},
         {"GET", "/admin", "page", "", FAILURE_NONE},
+        {"GET", "/assets/main-1.js", "asset", "main-1.js", FAILURE_NONE},
+        {"HEAD", "/assets/main-1.js", "asset", "main-1.js", FAILURE_NONE},
+        {"POST", "/assets/main-1.js", "asset", "main-1.js", FAILURE_METHOD_NOT_ALLOWED},
+        {"GET", "/assets/", NULL, "", FAILURE_NOT_FOUND},
+        {"GET", "/api/session", "session", "", FAILURE_NONE},
         {"GET", "/api/stats", "stats", "", FAILURE_NONE},
         {"GET", "/codebuddy/v1/credentials", "credentials", "", FAILURE_NONE},
         {"POST", "/codebuddy/v1/credentials/select", "credentials", "", FAILURE_NONE},
@@ -77,7 +82,7 @@ static void test_every_route_is_sound(void **state)
         assert_non_null(route->answer);
         assert_int_equal(route->path[0], '/');
         assert_true(!route->is_model_api || route->audience == AUDIENCE_CLIENT);
-        bool is_login = strncmp(route->name, "log", 3) == 0;
+        bool is_login = strncmp(route->name, "log", 3) == 0 || strcmp(route->name, "session") == 0;
         assert_true(is_login || strncmp(route->path, "/api/", 5) != 0 || route->audience == AUDIENCE_ADMIN);
         assert_true(strncmp(route->name, "credential", 10) != 0 || route->audience == AUDIENCE_ADMIN);
     }

@@ -39,7 +39,7 @@ void session_make(char text[SESSION_TOKEN_BYTES], const unsigned char key[SESSIO
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
-bool session_is_valid(struct span text, const unsigned char key[SESSION_KEY_BYTES], int64_t wall_ms)
+int64_t session_until_s(struct span text, const unsigned char key[SESSION_KEY_BYTES], int64_t wall_ms)
 {
     struct token token;
     size_t length = 0;
@@ -48,10 +48,10 @@ bool session_is_valid(struct span text, const unsigned char key[SESSION_KEY_BYTE
         sodium_base642bin((unsigned char *)&token, sizeof token, text.data, text.length, NULL, &length, NULL,
                           sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
         length != sizeof token || crypto_auth_verify(token.mac, token.text, sizeof token.text, key) != 0)
-        return false;
+        return 0;
     for (int i = 0; i < UNTIL_BYTES; i++)
         until_s = until_s << 8 | token.text[i];
-    return wall_ms / 1000 < until_s;
+    return wall_ms / 1000 < until_s ? until_s : 0;
 }
 
 struct span session_find_cookie(struct span cookies)

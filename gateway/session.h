@@ -21,8 +21,8 @@ enum {
 bool session_derive_key(unsigned char key[SESSION_KEY_BYTES], struct span hex, struct span password);
 void session_make(char token[SESSION_TOKEN_BYTES], const unsigned char key[SESSION_KEY_BYTES],
                   const unsigned char random[SESSION_RANDOM_BYTES], int64_t wall_ms);
-/* Whether the token was made with this key and its time is not over. */
-bool session_is_valid(struct span token, const unsigned char key[SESSION_KEY_BYTES], int64_t wall_ms);
+/* Until when the token is good, in s since 1970; 0 if it was not made with this key or its time is over. */
+int64_t session_until_s(struct span token, const unsigned char key[SESSION_KEY_BYTES], int64_t wall_ms);
 /* The token in a Cookie header's value; empty if there is none. Borrows. */
 struct span session_find_cookie(struct span cookies);
 

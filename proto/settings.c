@@ -239,29 +239,42 @@ static int compute_run_dir(struct settings *settings, struct buffer *text)
     return error < 0 ? error : set_formatted(&settings->run_dir, text);
 }
 
-/* deploy/sites beside the build directory: <root>/build[/preset]/bin/<program>. The first that exists, else
- * empty. */
-static int compute_sites_dir(struct settings *settings, struct buffer *text)
+/* `relative`, or rather its part `kept_bytes` long, beside the build directory:
+ * <root>/build[/preset]/bin/<program>. The first that can be read, else empty. */
+static int find_beside(char **field, struct buffer *text, const char *relative, size_t kept_bytes)
 {
     char path[4096];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
     int error = 0;
-    if (length < 0 || *settings->sites_dir)
+    if (length < 0)
         return 0;
     path[length] = '\0';
-    for (int levels = 0; levels < 5 && error == 0 && !*settings->sites_dir; levels++) {
+    for (int levels = 0; levels < 5 && error == 0 && !**field; levels++) {
         char *slash = strrchr(path, '/');
         if (!slash)
             break;
         *slash = '\0';
-        error = buffer_printf(text, "%s/deploy/sites", path);
+        error = buffer_printf(text, "%s/%s", path, relative);
         if (error == 0)
             error = buffer_append_char(text, '\0');
-        if (error == 0 && access(text->data, R_OK) == 0)
-            error = replace_text(&settings->sites_dir, span_str(text->data));
+        if (error == 0 && access(text->data, R_OK) == 0) {
+            text->data[strlen(path) + 1 + kept_bytes] = '\0';
+            error = replace_text(field, span_str(text->data));
+        }
         buffer_clear(text);
     }
     return error;
+}
+
+static int compute_sites_dir(struct settings *settings, struct buffer *text)
+{
+    return find_beside(&settings->sites_dir, text, "deploy/sites", strlen("deploy/sites"));
+}
+
+/* Only where a page was built: other directories are called web, too. */
+static int compute_web_dir(struct settings *settings, struct buffer *text)
+{
+    return find_beside(&settings->web_dir, text, "web/manifest.json", strlen("web"));
 }
 
 static int compute_gateway_endpoints(struct settings *settings, struct buffer *text)
@@ -290,6 +303,8 @@ static int compute_empty_ones(struct settings *settings)
     int error = compute_run_dir(settings, &text);
     if (error == 0)
         error = compute_sites_dir(settings, &text);
+    if (error == 0)
+        error = compute_web_dir(settings, &text);
     if (error == 0)
         error = compute_gateway_endpoints(settings, &text);
     if (error == 0)

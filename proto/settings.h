@@ -43,6 +43,9 @@
     TEXT(sites_dir, "SITES_DIR", "", false,                                                                  \
          "Directory of site profiles (*.json). Default: deploy/sites beside the program's build directory.", \
          "站点配置（*.json）目录。默认：程序构建目录旁的 deploy/sites。")                                    \
+    TEXT(web_dir, "WEB_DIR", "", false,                                                                      \
+         "Directory of the built admin page. Default: web beside the program's directory.",                  \
+         "构建好的管理页面目录。默认：程序目录旁的 web。")                                                   \
     CHOICE(log_level, "LOG_LEVEL", "INFO", "DEBUG|INFO|WARNING|ERROR", true,                                 \
            "Least severe log line written.", "写出的最低日志级别。")                                         \
     TEXT(models, "MODELS", DEFAULT_MODELS, true,                                                             \

@@ -84,7 +84,7 @@ test('every admin route says what is wrong', async () => {
 test('every route that is open says what is wrong', async () => {
   const open = (method, path, body) =>
     fetch(`${system.origin}${path}`, { method, body, headers: { 'content-type': 'application/json', connection: 'close' } });
-  const routes = [['POST', '/api/login', 'POST'], ['POST', '/api/logout', 'POST'], ['GET', '/codebuddy/auth/callback', 'GET, HEAD']];
+  const routes = [['POST', '/api/login', 'POST'], ['POST', '/api/logout', 'POST'], ['GET', '/codebuddy/auth/callback', 'GET, HEAD'], ['GET', '/api/session', 'GET, HEAD']];
   for (const [method, path, allow] of routes) {
     for (const other of ['PATCH', method === 'GET' ? 'POST' : 'GET']) {
       const wrong = await open(other, path);
