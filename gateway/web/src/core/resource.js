@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// Something asked of the API by a view: { data, error, isLoading, reload }. While it is asked again the old data
+// stays, so nothing jumps; what an older question answers late is dropped.
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+
+// `load(signal)` is asked when the view appears and when `deps` change.
+export function useResource(load, deps) {
+  const [state, setState] = useState({ data: null, error: null, isLoading: true });
+  const running = useRef(null);
+  const reload = useCallback(async () => {
+    running.current?.abort();
+    const mine = new AbortController();
+    running.current = mine;
+    setState((old) => ({ ...old, isLoading: true }));
+    try {
+      const data = await load(mine.signal);
+      if (running.current === mine) setState({ data, error: null, isLoading: false });
+    } catch (error) {
+      if (running.current === mine && error.name !== 'AbortError') setState((old) => ({ ...old, error, isLoading: false }));
+    }
+  }, deps);
+  useEffect(() => {
+    reload();
+    return () => {
+      running.current?.abort();
+      running.current = null;
+    };
+  }, [reload]);
+  return { ...state, reload };
+}

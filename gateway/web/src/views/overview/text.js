@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+export const overview = {
+  en: {
+    title: 'Overview',
+  },
+  zh: {
+    title: '概览',
+  },
+};
