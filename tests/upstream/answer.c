@@ -395,6 +395,15 @@ static void add_noise(const struct answer_event *event, size_t index, bool has_r
     add_member(out, "extra_fields", odd ? "{}" : "null");
 }
 
+static void append_marked_text(const struct answer *answer, int32_t chunk, struct buffer *text)
+{
+    append_content_text(answer->scenario, chunk, text);
+    if (!answer->scenario->mark)
+        return;
+    buffer_append(text, answer->request_id.data, answer->request_id.size);
+    buffer_append_text(text, " ");
+}
+
 static void add_delta_text(const struct answer *answer, const struct answer_event *event, struct buffer *out)
 {
     const struct scenario *scenario = answer->scenario;
@@ -409,7 +418,7 @@ static void add_delta_text(const struct answer *answer, const struct answer_even
     }
     buffer_clear(&text);
     if (event->content >= 0)
-        append_content_text(scenario, event->content, &text);
+        append_marked_text(answer, event->content, &text);
     if (event->echo)
         buffer_append(&text, answer->echo.data, answer->echo.size);
     if (event->content >= 0 || event->echo)
@@ -644,7 +653,7 @@ static void add_whole_texts(const struct answer *answer, struct buffer *out)
     struct buffer text = {0};
 
     for (int32_t i = 0; i < scenario->n; i++)
-        append_content_text(scenario, i, &text);
+        append_marked_text(answer, i, &text);
     if (scenario->echo)
         buffer_append(&text, answer->echo.data, answer->echo.size);
     if (text.size)

@@ -22,6 +22,7 @@ struct answer {
     const struct scenario *scenario; /* borrowed */
     struct span model;               /* decoded; borrowed */
     struct span echo;                /* what echo=1 says; borrowed */
+    struct span request_id;          /* what mark=1 says; borrowed */
     int64_t wall_s;                  /* now, for dates in errors */
     struct answer_event *events;     /* owned */
     size_t event_count, event_capacity;

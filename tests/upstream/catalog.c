@@ -233,8 +233,11 @@ static struct span choose_text(struct catalog *catalog, const struct catalog_req
 
 static struct script *make_script(const struct scenario *scenario, const struct catalog_request *request)
 {
-    struct script_input input = {
-        .scenario = scenario, .model = request->model, .echo = request->echo, .wall_s = request->wall_s};
+    struct script_input input = {.scenario = scenario,
+                                 .model = request->model,
+                                 .echo = request->echo,
+                                 .request_id = request->request_id,
+                                 .wall_s = request->wall_s};
 
     return script_new(&input);
 }

@@ -17,6 +17,7 @@ struct catalog_request {
     struct span token;
     struct span model; /* decoded; empty if the body has none */
     struct span echo;
+    struct span request_id;
     int64_t wall_s;
 };
 

@@ -76,6 +76,7 @@ static struct script *find_script(struct app *app, const struct server_request *
     char *why = NULL;
 
     wanted.wall_s = app_wall_ms() / 1000;
+    wanted.request_id = http_request_header(request->http, "X-Request-ID");
     if (catalog_wants_echo(app->catalog, model)) {
         append_last_text(request, &echo);
         wanted.echo = (struct span){echo.data, echo.size};

@@ -116,6 +116,7 @@ static const struct field fields[] = {
     FLAG(escape, "the same, and a quote, backslash, tab, newline, all as JSON escapes"),
     TEXT(text, "what to say: a content chunk per word; sets `n`"),
     FLAG(echo, "one content chunk more: the text of the request's last message"),
+    FLAG(mark, "each content chunk ends with the request's X-Request-ID and a space: no two answers are alike"),
     NUMBER(reasoning, 100000, NULL, "reasoning chunks; chunk k carries `rK `"),
     CHOICE(reasoning_key, "the field it comes in"),
     CHOICE(reasoning_at, "before content, after tool calls, in the same deltas as content, or taking turns"),
@@ -538,7 +539,7 @@ void scenario_recover(struct scenario *scenario)
 
 bool scenario_is_fresh(const struct scenario *scenario)
 {
-    return scenario->echo || scenario->reset_s > 0 || scenario->retry_after_s == RETRY_DATE;
+    return scenario->echo || scenario->mark || scenario->reset_s > 0 || scenario->retry_after_s == RETRY_DATE;
 }
 
 const char *scenario_preset_name(unsigned index)

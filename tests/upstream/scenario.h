@@ -60,7 +60,7 @@ enum scenario_retry_after { RETRY_NONE = -1, RETRY_DATE = -2 };
 struct scenario {
     int64_t header_ms, first_ms, gap_ms, end_ms;
     int64_t n, size, total, pad_event;
-    bool utf8, escape, echo;
+    bool utf8, escape, echo, mark;
     char text[SCENARIO_WORD_MAX_BYTES]; /* content chunk k says its k-th word instead of tk */
     int64_t reasoning;
     enum scenario_reasoning_key reasoning_key;

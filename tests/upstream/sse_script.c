@@ -395,6 +395,7 @@ struct script *script_new(const struct script_input *input)
         .answer = {.scenario = input->scenario,
                    .model = input->model,
                    .echo = input->echo,
+                   .request_id = input->request_id,
                    .wall_s = input->wall_s},
         .script = script,
         .random = (uint32_t)input->scenario->seed * 2654435761u + 1,

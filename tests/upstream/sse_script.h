@@ -44,6 +44,7 @@ struct script_input {
     const struct scenario *scenario; /* borrowed for the call, as the spans are */
     struct span model;               /* as the chunks name it; decoded UTF-8 */
     struct span echo;
+    struct span request_id;
     int64_t wall_s;
 };
 

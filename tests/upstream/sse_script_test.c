@@ -25,8 +25,11 @@ struct played {
 static struct script *make(const char *text)
 {
     struct scenario scenario;
-    struct script_input input = {
-        .scenario = &scenario, .model = span_of("m"), .echo = span_of("say \"é\""), .wall_s = WALL_S};
+    struct script_input input = {.scenario = &scenario,
+                                 .model = span_of("m"),
+                                 .echo = span_of("say \"é\""),
+                                 .request_id = span_of("q7"),
+                                 .wall_s = WALL_S};
     char *why = NULL;
 
     if (!scenario_parse(span_of(text), &scenario, &why))
@@ -180,6 +183,7 @@ static void framing_variants(void **state)
         {"s:escape", "\\u00e9\\u4e16\\ud83d\\ude42\\\"\\\\\\t\\n", "é"},
         {"s:utf8", "é世🙂", "\\u"},
         {"s:echo", "\"content\":\"say \\\"é\\\"\"", NULL},
+        {"s:chunks?mark=1", "\"content\":\"t1 q7 \"", NULL},
         {"s:error-object", "data: {\"error\":{\"message\":\"", "[DONE]"},
         {"s:error-text", "data: {\"error\":\"the stand-in says no\"}\n\n", "[DONE]"},
         {"s:error-code", "data: {\"code\":14018,\"msg\":\"credits used up\"}\n\n", "[DONE]"},
