@@ -4,7 +4,6 @@
 #include "proto/error.h"
 #include "proto/failure.h"
 #include "proto/key_number.h"
-#include "proto/log.h"
 #include "proto/outcome.h"
 #include "proto/secret.h"
 
@@ -125,22 +124,6 @@ static void test_words(void **state)
     assert_string_equal(outcome_word(OUTCOME_COUNT), "unknown");
 }
 
-static void test_log_line(void **state)
-{
-    struct buffer line = {0};
-    (void)state;
-    log_init("gateway", LOG_INFO);
-    int error = log_format(
-        &line, 1763900759123, LOG_WARNING, "req_1", "peer_down",
-        LOG_FIELDS(LOG_STR("peer", "a b"), LOG_INT("n", -3), LOG_SPAN("evil", SPAN("x\nERROR y"))));
-    assert_int_equal(error, 0);
-    buffer_append_char(&line, '\0');
-    assert_non_null(strstr(line.data, "2025-11-23T12:25:59.123Z WARNING gateway "));
-    assert_non_null(strstr(line.data, " req=req_1 peer_down peer=\"a b\" n=-3 evil=\"x\\nERROR y\"\n"));
-    assert_ptr_equal(strchr(line.data, '\n'), line.data + line.length - 2);
-    buffer_fini(&line);
-}
-
 static void test_key_numbers(void **state)
 {
     static const char *const none[] = {"",
@@ -174,7 +157,6 @@ int main(void)
         cmocka_unit_test(test_failures_are_json_errors),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_key_numbers),
-        cmocka_unit_test(test_log_line),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "proto/error.h"
 #include "proto/listen.h"
 #include "proto/log.h"
+#include "proto/log_sink.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -49,7 +50,7 @@ struct service {
 
     uv_loop_t loop;
     uv_signal_t on_term, on_int;
-    uv_timer_t heartbeat, drain_limit;
+    uv_timer_t heartbeat, drain_limit, log_timer;
     uv_prepare_t turn_end;
     uv_check_t sockets_served;
     uv_idle_t no_sleep; /* active while a hook has more to do */
@@ -208,6 +209,19 @@ static void on_no_sleep(uv_idle_t *idle)
     (void)idle; /* its being active is all */
 }
 
+static void on_log_timer(uv_timer_t *timer)
+{
+    (void)timer; /* this turn's end writes what has waited */
+}
+
+/* Lines of busy turns go out together, and those of the last one although no other follows. */
+static void flush_log(struct service *service)
+{
+    int64_t wait_ms = log_sink_flush_due((int64_t)uv_now(&service->loop));
+    if (wait_ms >= 0 && !uv_is_active((uv_handle_t *)&service->log_timer))
+        uv_timer_start(&service->log_timer, on_log_timer, (uint64_t)wait_ms, 0);
+}
+
 static void on_turn_end(uv_prepare_t *prepare)
 {
     struct service *service = prepare->data;
@@ -220,6 +234,7 @@ static void on_turn_end(uv_prepare_t *prepare)
     more = more || service->again;
     if (service->turn_began_ms > 0)
         note_lag(service, clock_now_ms() - service->turn_began_ms);
+    flush_log(service);
     if (service->draining && service->holds == 0 && !service->stopped) {
         service->stopped = true;
         uv_stop(&service->loop);
@@ -273,6 +288,7 @@ static void service_start_handles(struct service *service)
     uv_signal_init(loop, &service->on_int);
     uv_timer_init(loop, &service->heartbeat);
     uv_timer_init(loop, &service->drain_limit);
+    uv_timer_init(loop, &service->log_timer);
     uv_prepare_init(loop, &service->turn_end);
     uv_check_init(loop, &service->sockets_served);
     uv_idle_init(loop, &service->no_sleep);
@@ -305,6 +321,7 @@ struct service *service_new(const char *role, int instance, const struct setting
     service->deferred_last = &service->deferred_first;
     snprintf(service->name, sizeof service->name, "%s-%d", role, instance);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a write that fails */
     listen_set_inherit(&service->inherited);
     service_start_handles(service);
     supervisor_attach(service);
@@ -339,6 +356,7 @@ void service_free(struct service **service_pointer)
     if (service->supervisor_fd >= 0)
         close(service->supervisor_fd);
     log_info(NULL, "stopped");
+    log_sink_finish();
     free(service);
 }
 
@@ -423,7 +441,9 @@ bool service_draining(const struct service *service)
 
 int service_run(struct service *service)
 {
+    log_sink_set_buffered(true);
     uv_run(&service->loop, UV_RUN_DEFAULT);
+    log_sink_set_buffered(false);
     return EXIT_OK;
 }
 

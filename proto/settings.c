@@ -165,11 +165,13 @@ static int set_or_log(struct settings *settings, struct span name, struct span v
     const char *reason;
     bool is_file;
     int error = settings_set(settings, name, value, &reason);
-    if (error == 0)
+    if (error == 0) {
         settings->sources[setting_find(name, &is_file) - setting_rows] = (unsigned char)from;
-    else
+        log_set_format(log_format_of(settings->log_format));
+    } else {
         log_error(NULL, "bad_setting", LOG_SPAN("name", name), LOG_STR("source", source),
                   LOG_STR("problem", error == ERR_NOMEM ? error_text(error) : reason));
+    }
     return error == ERR_NOMEM ? ERR_NOMEM : error < 0 ? ERR_CONFIG : 0;
 }
 
@@ -319,10 +321,22 @@ static int compute_empty_ones(struct settings *settings)
     return error;
 }
 
+/* Before anything else, since anything else may have to be logged. What `.env` says of it comes in time for
+ * what follows there. */
+static void find_log_format(char *const *environment)
+{
+    static const char name[] = SETTINGS_PREFIX "LOG_FORMAT=";
+    log_set_format(LOG_FORMAT_TEXT);
+    for (; *environment; environment++)
+        if (strncmp(*environment, name, sizeof name - 1) == 0)
+            log_set_format(log_format_of(*environment + sizeof name - 1));
+}
+
 int settings_load(struct settings *settings, char *const *environment, const char *dotenv_path)
 {
     const char *reason = NULL;
     *settings = (struct settings){0};
+    find_log_format(environment);
     int error = set_defaults(settings);
     if (error == 0)
         error = load_dotenv(settings, dotenv_path);

@@ -4,7 +4,8 @@
  *
  * Order of sources: the environment, then the file `.env` in the working directory, then the default. An
  * unknown CODEBUDDY_* name, a bad value or a missing password is ERR_CONFIG with one log line that names it.
- * Loaded once per process, then passed down as a const struct. Not thread-safe; blocks on reading files. */
+ * Loaded once per process, then passed down as a const struct. Not thread-safe; blocks on reading files. The
+ * log has the format they name as soon as it is known, so that what is wrong with the rest is said in it. */
 #ifndef PROTO_SETTINGS_H
 #define PROTO_SETTINGS_H
 
@@ -48,6 +49,11 @@
          "构建好的管理页面目录。默认：程序目录旁的 web。")                                                   \
     CHOICE(log_level, "LOG_LEVEL", "INFO", "DEBUG|INFO|WARNING|ERROR", true,                                 \
            "Least severe log line written.", "写出的最低日志级别。")                                         \
+    CHOICE(log_format, "LOG_FORMAT", "text", "text|json", false,                                             \
+           "Form of log lines: text, or one JSON object a line.",                                            \
+           "日志行的格式：text，或每行一个 JSON 对象（json）。")                                             \
+    FLAG(access_log, "ACCESS_LOG", true, true, "Log a line for every finished request.",                     \
+         "每个请求结束时写一行日志。")                                                                       \
     TEXT(models, "MODELS", DEFAULT_MODELS, true,                                                             \
          "Models offered, comma separated; the first is the default.",                                       \
          "提供的模型，逗号分隔；第一个为默认模型。")                                                         \

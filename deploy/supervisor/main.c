@@ -7,6 +7,7 @@
 
 #include "proto/error.h"
 #include "proto/log.h"
+#include "proto/log_sink.h"
 
 #include <unistd.h>
 
@@ -41,5 +42,6 @@ int main(int argc, char **argv)
 out:
     supervisor_free(&supervisor);
     settings_fini(&settings);
+    log_sink_finish();
     return exit_code;
 }

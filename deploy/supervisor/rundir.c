@@ -98,7 +98,7 @@ static int lock_own(const char *path, int fd)
             return refuse(ERR_IO, path, strerror(errno));
         ssize_t length = pread(fd, pid, sizeof(pid) - 1, 0);
         log_error(NULL, "already_running", LOG_STR("run_dir", path),
-                  LOG_SPAN("pid", span_of(pid, length > 0 ? (size_t)length : 0)),
+                  LOG_SPAN("holder_pid", span_of(pid, length > 0 ? (size_t)length : 0)),
                   LOG_STR("problem",
                           "another supervisor uses this run directory: stop it, or set CODEBUDDY_RUN_DIR"));
         return ERR_EXISTS;
