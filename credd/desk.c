@@ -338,16 +338,20 @@ static void report_states(struct desk *desk)
         CREDENTIAL_STATE_LIST(CS)
 #undef CS
     };
-    int64_t counts[CREDENTIAL_STATE_COUNT] = {0};
+    int64_t counts[CREDENTIAL_STATE_COUNT] = {0}, usable_count = 0;
     const struct rotation *rotation = broker_rotation(desk->broker);
     struct moment moment = now();
     for (size_t i = 0; i < rotation_size(rotation); i++) {
         struct rotation_view view;
         rotation_look(rotation, i, &moment, &view);
         counts[view.state]++;
+        /* One that cools for a model serves the others. */
+        usable_count +=
+            view.state == CREDENTIAL_READY || (view.state == CREDENTIAL_COOLING && view.model.length > 0);
     }
     for (size_t i = 0; i < CREDENTIAL_STATE_COUNT; i++)
         reporter_gauge(desk->reporter, names[i], counts[i] * MICRO);
+    reporter_gauge(desk->reporter, "codebuddy2api_credentials_usable", usable_count * MICRO);
     credential_numbers_report(desk->numbers, rotation, &moment);
 }
 

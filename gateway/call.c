@@ -31,7 +31,7 @@ static void call_dispose(void *memory)
     call->phase = CALL_FINISHED;
     call->events = NULL;
     log_access(call);
-    metrics_request(call->gateway->metrics, call->route, call->status);
+    metrics_request(call->gateway->metrics, call->route, call->status, call->failure);
     connection_request_ended(call->connection);
     if (events)
         events->ended(call->owner);

@@ -4,20 +4,31 @@
 
 #include <stdlib.h>
 
-enum { CLASSES = 5 /* 1xx to 5xx */, MAX_ROUTES = 32, NAME_BYTES = 100 };
+#define HASH_NONFATAL_OOM 1 /* uthash exits on a failed malloc otherwise */
+#include <uthash.h>
+
+enum { NAME_BYTES = 128, STATUS_LIMIT = 600 };
+
+/* A counter's name, made when it first counts. */
+struct request_name {
+    UT_hash_handle hh;
+    uint64_t key; /* row, status, end */
+    char text[NAME_BYTES];
+};
 
 struct metrics {
     struct reporter *const *reporter;
-    char requests[MAX_ROUTES + 1][CLASSES][NAME_BYTES]; /* the last row: no route */
+    struct request_name *requests;
     char refusals[FAILURE_COUNT][NAME_BYTES];
 };
 
-/* Routes of one name (two prefixes) share their row's name, and so their counter. */
-static void name_requests(struct metrics *metrics, size_t row, const char *route)
+enum request_end request_end_of(unsigned status, enum failure failure)
 {
-    for (int class = 0; class < CLASSES; class ++)
-        snprintf(metrics->requests[row][class], NAME_BYTES,
-                 "codebuddy2api_gateway_requests_total{route=\"%s\",status=\"%dxx\"}", route, class + 1);
+    if (failure == FAILURE_CANCELLED)
+        return REQUEST_CANCELLED;
+    if (failure != FAILURE_NONE)
+        return failure_status(failure) < 500 ? REQUEST_REFUSED : REQUEST_FAILED;
+    return status < 400 ? REQUEST_OK : status < 500 ? REQUEST_REFUSED : REQUEST_FAILED;
 }
 
 struct metrics *metrics_new(struct reporter *const *reporter)
@@ -26,9 +37,6 @@ struct metrics *metrics_new(struct reporter *const *reporter)
     if (!metrics)
         return NULL;
     metrics->reporter = reporter;
-    for (size_t i = 0; i < routes_count() && i < MAX_ROUTES; i++)
-        name_requests(metrics, i, routes_at(i)->name);
-    name_requests(metrics, MAX_ROUTES, "none");
     for (int i = 0; i < FAILURE_COUNT; i++)
         snprintf(metrics->refusals[i], NAME_BYTES, "codebuddy2api_gateway_refusals_total{code=\"%s\"}",
                  failure_code((enum failure)i));
@@ -37,6 +45,13 @@ struct metrics *metrics_new(struct reporter *const *reporter)
 
 void metrics_free(struct metrics **metrics)
 {
+    struct request_name *name, *next;
+    if (!*metrics)
+        return;
+    HASH_ITER (hh, (*metrics)->requests, name, next) {
+        HASH_DEL((*metrics)->requests, name);
+        free(name);
+    }
     free(*metrics);
     *metrics = NULL;
 }
@@ -52,12 +67,51 @@ void metrics_add(struct metrics *metrics, enum metric metric, uint64_t add)
         reporter_count(*metrics->reporter, names[metric], add);
 }
 
-void metrics_request(struct metrics *metrics, const struct route *route, int status)
+static struct request_name *request_name_make(struct metrics *metrics, uint64_t key)
 {
-    size_t row = route ? (size_t)(route - routes_at(0)) : MAX_ROUTES;
-    int class = status / 100 - 1;
-    if (*metrics->reporter && row <= MAX_ROUTES && class >= 0 && class < CLASSES)
-        reporter_count(*metrics->reporter, metrics->requests[row][class], 1);
+    struct request_name *name = calloc(1, sizeof *name);
+    if (!name)
+        return NULL;
+    name->key = key;
+    HASH_ADD(hh, metrics->requests, key, sizeof name->key, name);
+    if (name->hh.tbl)
+        return name;
+    free(name);
+    return NULL;
+}
+
+/* Two prefixes of one route have the same name, and so the same counter. NULL when out of memory. */
+static const char *request_name(struct metrics *metrics, const struct route *route, unsigned status,
+                                enum request_end end)
+{
+    static const char *const words[] = {
+#define E(name, word) [name] = (word),
+        REQUEST_END_LIST(E)
+#undef E
+    };
+    uint64_t row = route ? (uint64_t)(route - routes_at(0)) + 1 : 0;
+    uint64_t key = (row * STATUS_LIMIT + status) * REQUEST_END_COUNT + end;
+    struct request_name *name = NULL;
+    HASH_FIND(hh, metrics->requests, &key, sizeof key, name);
+    if (name)
+        return name->text;
+    name = request_name_make(metrics, key);
+    if (!name)
+        return NULL;
+    snprintf(name->text, NAME_BYTES,
+             "codebuddy2api_gateway_requests_total{route=\"%s\",status=\"%u\",outcome=\"%s\"}",
+             route ? route->name : "none", status, words[end]);
+    return name->text;
+}
+
+void metrics_request(struct metrics *metrics, const struct route *route, unsigned status,
+                     enum failure failure)
+{
+    if (!*metrics->reporter || status >= STATUS_LIMIT)
+        return;
+    const char *name = request_name(metrics, route, status, request_end_of(status, failure));
+    if (name)
+        reporter_count(*metrics->reporter, name, 1);
 }
 
 void metrics_refusal(struct metrics *metrics, enum failure failure)

@@ -31,8 +31,24 @@ struct route;
 struct metrics *metrics_new(struct reporter *const *reporter);
 void metrics_free(struct metrics **metrics);
 void metrics_add(struct metrics *metrics, enum metric metric, uint64_t add);
-/* Counts an answered request by route (NULL: none) and class of status. */
-void metrics_request(struct metrics *metrics, const struct route *route, int status);
+/* How a request ended: answered; refused (a status below 500, or an error of the client's); failed (ours or
+ * the upstream's fault, also after the status line); cancelled (the client left). */
+#define REQUEST_END_LIST(E)                                                                                  \
+    E(REQUEST_OK, "ok")                                                                                      \
+    E(REQUEST_REFUSED, "refused")                                                                            \
+    E(REQUEST_FAILED, "failed")                                                                              \
+    E(REQUEST_CANCELLED, "cancelled")
+enum request_end {
+#define E(name, word) name,
+    REQUEST_END_LIST(E)
+#undef E
+        REQUEST_END_COUNT
+};
+/* Judges by the failure (FAILURE_NONE: none) and the status. Pure. */
+enum request_end request_end_of(unsigned status, enum failure failure);
+/* Counts a request that is over by route (NULL: none), status and end. */
+void metrics_request(struct metrics *metrics, const struct route *route, unsigned status,
+                     enum failure failure);
 /* Counts an error that was answered before h2o saw the request. */
 void metrics_refusal(struct metrics *metrics, enum failure failure);
 

@@ -135,11 +135,16 @@ static struct number *number_for(struct reporter *reporter, const char *name, en
     return number;
 }
 
-void reporter_count(struct reporter *reporter, const char *name, uint64_t add)
+void reporter_count_micro(struct reporter *reporter, const char *name, uint64_t add_micro)
 {
     struct number *number = number_for(reporter, name, GAUGE_COUNTER);
-    if (number && __builtin_add_overflow(number->value_micro, to_micro(add), &number->value_micro))
+    if (number && __builtin_add_overflow(number->value_micro, add_micro, &number->value_micro))
         number->value_micro = INT64_MAX;
+}
+
+void reporter_count(struct reporter *reporter, const char *name, uint64_t add)
+{
+    reporter_count_micro(reporter, name, (uint64_t)to_micro(add));
 }
 
 void reporter_gauge(struct reporter *reporter, const char *name, int64_t value_micro)

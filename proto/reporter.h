@@ -25,6 +25,8 @@ void reporter_event(struct reporter *reporter, const struct msg_event *event);
 /* Adds to a counter; its total is reported each second. `name` with labels as in GAUGE (statsd/README.md says
  * what names are taken), copied. At most 8,000 names of counters and gauges; more are dropped and logged. */
 void reporter_count(struct reporter *reporter, const char *name, uint64_t add);
+/* As reporter_count, in millionths: for sums of seconds. */
+void reporter_count_micro(struct reporter *reporter, const char *name, uint64_t add_micro);
 /* Sets a gauge reported each second. `name` is copied. */
 void reporter_gauge(struct reporter *reporter, const char *name, int64_t value_micro);
 /* The gauge is gone, with what it was about: statsd shows it no more. Nothing happens if there is none. */

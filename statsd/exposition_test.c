@@ -213,9 +213,10 @@ static void test_readiness_says_what_is_missing(void **state)
     report(registry, gateway, READINESS_WORKERS_GAUGE, GAUGE_NOW, 0);
     expect_readiness(registry, false,
                      "{\"status\":\"not_ready\",\"reasons\":[\"no gateway has a ready upstream-worker\",\"no "
-                     "credential is ready\"],\"ledger\":\"ok\"}");
+                     "credential is usable\",\"no upstream-worker reaches credd\"],\"ledger\":\"ok\"}");
     report(registry, gateway, READINESS_WORKERS_GAUGE, GAUGE_NOW, MICRO);
     report(registry, credd, READINESS_CREDENTIALS_GAUGE, GAUGE_NOW, 2 * MICRO);
+    report(registry, worker, READINESS_CREDD_GAUGE, GAUGE_NOW, MICRO);
     expect_readiness(registry, true, "{\"status\":\"ready\",\"reasons\":[],\"ledger\":\"ok\"}");
     registry_close_source(registry, &worker, NOW);
     expect_readiness(registry, false,

@@ -320,9 +320,15 @@ static void answer_take(struct exchange *exchange, struct span bytes)
     exchange->answer_status = answer_feed(exchange->answer, bytes, &exchange->out);
     uint64_t event_count = answer_event_count(exchange->answer);
     if (event_count != exchange->event_count) {
-        home->counters.upstream_events += event_count - exchange->event_count;
+        int64_t now_ms = exchange_now_ms(exchange);
+        uint64_t new_count = event_count - exchange->event_count;
+        home->counters.upstream_events += new_count;
+        if (exchange->event_count > 0) /* the first has no gap before it */
+            gaps_note(&home->counters.gaps, now_ms - exchange->heard_ms, new_count);
+        else if (new_count > 1)
+            gaps_note(&home->counters.gaps, 0, new_count - 1);
         exchange->event_count = event_count;
-        exchange->heard_ms = exchange_now_ms(exchange);
+        exchange->heard_ms = now_ms;
     }
 }
 

@@ -25,6 +25,7 @@
 
 #include "proto/reporter.h"
 #include "upstream-worker/answer.h"
+#include "upstream-worker/gaps.h"
 #include "upstream-worker/lease.h"
 #include "upstream-worker/request_ids.h"
 #include "upstream-worker/rulebook.h"
@@ -47,6 +48,7 @@ struct exchange_counters {
     uint64_t retries_other;   /* another credential asked for */
     uint64_t cancelled;       /* by CANCEL or a lost gateway */
     uint64_t upstream_events; /* taken from upstreams */
+    struct gaps gaps;         /* between them, within an answer */
 };
 
 /* What a worker's exchanges share. Borrowed by each for its life. */

@@ -117,11 +117,29 @@ static void worker_send_ready(const struct worker *worker, struct peer *peer)
 }
 
 /* Once nothing runs any more; the reporter holds on for its last events. */
+static void worker_report(struct worker *worker)
+{
+    const struct exchange_counters *now = &worker->home.counters;
+    struct exchange_counters *then = &worker->reported;
+    struct reporter *reporter = worker->home.reporter;
+    reporter_count(reporter, "codebuddy2api_worker_attempts_total", now->attempts - then->attempts);
+    reporter_count(reporter, "codebuddy2api_worker_retries_total{credential=\"same\"}",
+                   now->retries_same - then->retries_same);
+    reporter_count(reporter, "codebuddy2api_worker_retries_total{credential=\"other\"}",
+                   now->retries_other - then->retries_other);
+    reporter_count(reporter, "codebuddy2api_worker_cancelled_total", now->cancelled - then->cancelled);
+    reporter_count(reporter, "codebuddy2api_worker_upstream_events_total",
+                   now->upstream_events - then->upstream_events);
+    gaps_report(&now->gaps, &then->gaps, reporter);
+    *then = *now;
+}
+
 static void worker_finish_drain(struct worker *worker)
 {
     if (!worker->is_holding || worker->slots)
         return;
     worker->is_holding = false;
+    worker_report(worker);
     reporter_hold_drain(worker->home.reporter);
     service_release(worker->service);
 }
@@ -240,22 +258,6 @@ static bool worker_on_turn_end(void *context)
     return worker->scanning != NULL;
 }
 
-static void worker_report(struct worker *worker)
-{
-    const struct exchange_counters *now = &worker->home.counters;
-    struct exchange_counters *then = &worker->reported;
-    struct reporter *reporter = worker->home.reporter;
-    reporter_count(reporter, "codebuddy2api_worker_attempts_total", now->attempts - then->attempts);
-    reporter_count(reporter, "codebuddy2api_worker_retries_total{credential=\"same\"}",
-                   now->retries_same - then->retries_same);
-    reporter_count(reporter, "codebuddy2api_worker_retries_total{credential=\"other\"}",
-                   now->retries_other - then->retries_other);
-    reporter_count(reporter, "codebuddy2api_worker_cancelled_total", now->cancelled - then->cancelled);
-    reporter_count(reporter, "codebuddy2api_worker_upstream_events_total",
-                   now->upstream_events - then->upstream_events);
-    *then = *now;
-}
-
 static void worker_on_tick(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
@@ -287,6 +289,12 @@ static int64_t read_streams(void *context)
 static int64_t read_leases(void *context)
 {
     return (int64_t)leases_held_count(((struct worker *)context)->home.leases);
+}
+
+/* Readiness (statsd/readiness.h) wants a worker that can ask for credentials. */
+static int64_t read_credd_up(void *context)
+{
+    return link_peer_count(leases_link(((struct worker *)context)->home.leases)) > 0;
 }
 
 static int64_t read_connections(void *context)
@@ -363,6 +371,7 @@ struct worker *worker_new(struct service *service, struct live *live, struct rep
     service_on_drain(service, worker_on_drain, worker);
     service_report_gauge(service, "streams", read_streams, worker);
     service_report_gauge(service, "leases", read_leases, worker);
+    service_report_gauge(service, "worker_credd_up", read_credd_up, worker);
     service_report_gauge(service, "upstream_connections", read_connections, worker);
     return worker;
 }
