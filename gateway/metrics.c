@@ -31,6 +31,17 @@ enum request_end request_end_of(unsigned status, enum failure failure)
     return status < 400 ? REQUEST_OK : status < 500 ? REQUEST_REFUSED : REQUEST_FAILED;
 }
 
+void metrics_add(struct metrics *metrics, enum metric metric, uint64_t add)
+{
+    static const char *const names[METRIC_COUNT] = {
+#define C(name, metric) [name] = metric,
+        METRICS_LIST(C)
+#undef C
+    };
+    if (*metrics->reporter)
+        reporter_count(*metrics->reporter, names[metric], add);
+}
+
 struct metrics *metrics_new(struct reporter *const *reporter)
 {
     struct metrics *metrics = calloc(1, sizeof *metrics);
@@ -40,6 +51,8 @@ struct metrics *metrics_new(struct reporter *const *reporter)
     for (int i = 0; i < FAILURE_COUNT; i++)
         snprintf(metrics->refusals[i], NAME_BYTES, "codebuddy2api_gateway_refusals_total{code=\"%s\"}",
                  failure_code((enum failure)i));
+    for (int i = 0; i < METRIC_COUNT; i++) /* there from the start, so that a rate has its zero */
+        metrics_add(metrics, (enum metric)i, 0);
     return metrics;
 }
 
@@ -54,17 +67,6 @@ void metrics_free(struct metrics **metrics)
     }
     free(*metrics);
     *metrics = NULL;
-}
-
-void metrics_add(struct metrics *metrics, enum metric metric, uint64_t add)
-{
-    static const char *const names[METRIC_COUNT] = {
-#define C(name, metric) [name] = metric,
-        METRICS_LIST(C)
-#undef C
-    };
-    if (*metrics->reporter)
-        reporter_count(*metrics->reporter, names[metric], add);
 }
 
 static struct request_name *request_name_make(struct metrics *metrics, uint64_t key)
