@@ -120,7 +120,8 @@ static void run(struct bench *bench, const struct settings *settings)
 {
     bench->service = service_new("upstream-worker", 0, settings);
     struct link *link =
-        bench->service ? link_connect(bench->service, settings->credd_endpoint, &handlers, bench) : NULL;
+        bench->service ? link_connect(bench->service, "credd", settings->credd_endpoint, &handlers, bench)
+                       : NULL;
     if (link) {
         service_run(bench->service);
         link_close(&link);

@@ -142,7 +142,7 @@ static void client_open(struct world *world, struct client *client, const char *
     assert_non_null(client->service);
     uv_timer_init(service_loop(client->service), &client->beat);
     uv_timer_start(&client->beat, on_beat, 10, 10);
-    client->link = link_connect(client->service, client->settings.credd_endpoint, &handlers, client);
+    client->link = link_connect(client->service, "credd", client->settings.credd_endpoint, &handlers, client);
     client->live = live_new(&client->settings);
     client->follow = follow_new(client->service, client->live, on_state, client);
     assert_non_null(client->follow);

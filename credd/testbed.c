@@ -248,7 +248,7 @@ void client_open(struct world *world, const char *role)
     assert_non_null(client->service);
     uv_timer_init(service_loop(client->service), &client->beat);
     uv_timer_start(&client->beat, on_beat, 10, 10);
-    client->link = link_connect(client->service, client->settings.credd_endpoint, &handlers, client);
+    client->link = link_connect(client->service, "credd", client->settings.credd_endpoint, &handlers, client);
     assert_non_null(client->link);
     TURN_UNTIL(client, client->credd);
 }

@@ -346,6 +346,6 @@ int main(int argc, char **argv)
         return EXIT_CONFIG;
     fake.name = argv[2];
     fake.service = service_new("upstream-worker", 0, &settings);
-    fake.link = fake.service ? link_connect(fake.service, argv[1], &handlers, &fake) : NULL;
+    fake.link = fake.service ? link_connect(fake.service, "gateway", argv[1], &handlers, &fake) : NULL;
     return fake.link ? service_run(fake.service) : EXIT_SYSTEM;
 }

@@ -84,8 +84,8 @@ struct gateway *gateway_new(struct service *service)
     gateway->reporter = reporter_new(service);
     gateway->metrics = metrics_new(&gateway->reporter);
     gateway->auth = auth_new(&gateway->settings->password, random);
-    gateway->statsd = rpc_new(service, gateway->settings->statsd_endpoint);
-    gateway->credd = rpc_new(service, gateway->settings->credd_endpoint);
+    gateway->statsd = rpc_new(service, "statsd", gateway->settings->statsd_endpoint);
+    gateway->credd = rpc_new(service, "credd", gateway->settings->credd_endpoint);
     if (!gateway->reporter || !gateway->metrics || !gateway->auth || !gateway->statsd || !gateway->credd)
         goto failed;
     gateway->follow = follow_new(service, gateway->live, on_state, gateway);

@@ -85,13 +85,13 @@ static void on_frame(void *owner, struct peer *peer, const struct frame *frame, 
 
 static const struct link_handlers handlers = {on_up, on_down, on_frame};
 
-struct rpc *rpc_new(struct service *service, const char *endpoints)
+struct rpc *rpc_new(struct service *service, const char *role, const char *endpoints)
 {
     struct rpc *rpc = calloc(1, sizeof *rpc);
     if (!rpc)
         return NULL;
     rpc->service = service;
-    rpc->link = link_connect(service, endpoints, &handlers, rpc);
+    rpc->link = link_connect(service, role, endpoints, &handlers, rpc);
     if (!rpc->link)
         rpc_free(&rpc);
     return rpc;

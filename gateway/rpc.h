@@ -9,8 +9,9 @@
 struct rpc;
 struct rpc_question;
 
-/* Connects to `endpoints`, now or whenever there is somebody. Returns owned; NULL on failure (logged). */
-struct rpc *rpc_new(struct service *service, const char *endpoints);
+/* Connects to the `role` (borrows, a literal) at `endpoints`, now or whenever there is somebody. Returns
+ * owned; NULL on failure (logged). */
+struct rpc *rpc_new(struct service *service, const char *role, const char *endpoints);
 /* Open questions must have been dropped. NULL-safe. */
 void rpc_free(struct rpc **rpc);
 bool rpc_is_up(const struct rpc *rpc);

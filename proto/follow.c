@@ -76,7 +76,8 @@ struct follow *follow_new(struct service *service, struct live *live,
     follow->live = live;
     follow->taken = taken;
     follow->context = context;
-    follow->link = link_connect(service, service_settings(service)->credd_endpoint, &handlers, follow);
+    follow->link =
+        link_connect(service, "credd", service_settings(service)->credd_endpoint, &handlers, follow);
     if (!follow->link)
         follow_free(&follow);
     return follow;

@@ -71,6 +71,7 @@ struct link {
     struct service *service;
     const struct link_handlers *handlers;
     void *owner;
+    const char *server_role; /* connected side */
     bool bound, closing;
     struct channel *channels;
     struct target *targets;
@@ -288,6 +289,12 @@ static struct peer *on_hello(struct channel *channel, struct peer *peer, struct 
         link->counters.bad_frames++;
         return peer;
     }
+    const char *certified = link_socket_sender_role(channel->socket);
+    if (certified && !span_equals(hello.role, span_str(certified))) {
+        link->counters.bad_frames++;
+        log_warning(NULL, "link_role_refused", LOG_SPAN("claimed", hello.role), LOG_STR("key_of", certified));
+        return peer;
+    }
     if (peer && peer->state == PEER_UP) {
         peer_down(peer, LINK_DOWN_LOST);
         peer = NULL;
@@ -445,8 +452,14 @@ static void channel_on_disconnected(void *owner, int fd)
     }
 }
 
+static void channel_on_refused(void *owner)
+{
+    struct channel *channel = owner;
+    channel->link->counters.refused++;
+}
+
 static const struct link_socket_handlers channel_handlers = {channel_on_message, channel_on_connected,
-                                                             channel_on_disconnected};
+                                                             channel_on_disconnected, channel_on_refused};
 
 /* ---- channels ---- */
 
@@ -457,7 +470,8 @@ static struct channel *channel_open(struct link *link, const char *endpoint)
         return NULL;
     channel->link = link;
     snprintf(channel->endpoint, sizeof channel->endpoint, "%s", endpoint);
-    channel->socket = link_socket_open(link->service, endpoint, link->bound, &channel_handlers, channel);
+    channel->socket =
+        link_socket_open(link->service, endpoint, link->server_role, &channel_handlers, channel);
     if (!channel->socket) {
         free(channel);
         return NULL;
@@ -622,8 +636,8 @@ static void on_tick_closed(uv_handle_t *handle)
     free(handle);
 }
 
-static struct link *link_new(struct service *service, bool bound, const struct link_handlers *handlers,
-                             void *owner)
+static struct link *link_new(struct service *service, const char *server_role,
+                             const struct link_handlers *handlers, void *owner)
 {
     struct link *link = calloc(1, sizeof *link);
     uv_timer_t *tick = calloc(1, sizeof *tick);
@@ -635,8 +649,12 @@ static struct link *link_new(struct service *service, bool bound, const struct l
         free(link);
         return NULL;
     }
-    *link =
-        (struct link){.service = service, .bound = bound, .handlers = handlers, .owner = owner, .hook = hook};
+    *link = (struct link){.service = service,
+                          .server_role = server_role,
+                          .bound = !server_role,
+                          .handlers = handlers,
+                          .owner = owner,
+                          .hook = hook};
     link->tick = tick;
     link->ticked_ms = clock_now_ms();
     uv_timer_init(service_loop(service), tick);
@@ -648,7 +666,7 @@ static struct link *link_new(struct service *service, bool bound, const struct l
 struct link *link_bind(struct service *service, const char *endpoint, const struct link_handlers *handlers,
                        void *owner)
 {
-    struct link *link = link_new(service, true, handlers, owner);
+    struct link *link = link_new(service, NULL, handlers, owner);
     if (link && !channel_open(link, endpoint))
         link_close(&link);
     return link;
@@ -678,10 +696,10 @@ static void connect_to(void *context, struct span endpoint)
     DL_APPEND(link->targets, target);
 }
 
-struct link *link_connect(struct service *service, const char *endpoints,
+struct link *link_connect(struct service *service, const char *role, const char *endpoints,
                           const struct link_handlers *handlers, void *owner)
 {
-    struct link *link = link_new(service, false, handlers, owner);
+    struct link *link = link_new(service, role, handlers, owner);
     if (link) {
         settings_each_in_list(endpoints, connect_to, link);
         resolve_targets(link);

@@ -6,7 +6,8 @@
  * every second with a peer taken for hung after 3 s of silence, the loss of a connection noticed at once
  * (socket monitor), reconnection (10 ms to 1 s), names resolved again every 5 s, frames gathered into one
  * train per peer and loop turn, receiving capped per turn, garbage counted and answered. CURVE when the
- * settings have keys; the rules about which endpoints need it are settings_check's.
+ * settings have keys, and then nobody can claim another role than that of its key; the rules about which
+ * endpoints need it are settings_check's.
  *
  * Ownership: a peer is valid from up() until down() returns. Callbacks run on the loop, never inside a call
  * to this module. Spans of a frame are valid during the callback only. Not thread-safe. */
@@ -37,9 +38,9 @@ struct link_handlers {
  * on failure (logged). A stale ipc path is replaced. */
 struct link *link_bind(struct service *service, const char *endpoint, const struct link_handlers *handlers,
                        void *owner);
-/* Connects to each endpoint of a comma separated list. Never fails for an absent peer: it connects when it
- * comes. */
-struct link *link_connect(struct service *service, const char *endpoints,
+/* Connects to each endpoint of a comma separated list; servers of `role` (borrows, a literal) are there.
+ * Never fails for an absent peer: it connects when it comes. */
+struct link *link_connect(struct service *service, const char *role, const char *endpoints,
                           const struct link_handlers *handlers, void *owner);
 /* Closes at once (what was flushed is still delivered by ZeroMQ, up to 1 s); down() is called for each peer.
  */
@@ -62,6 +63,7 @@ struct link_counters {
     uint64_t frames_in, frames_out, trains_in, trains_out, bytes_in, bytes_out;
     uint64_t bad_frames; /* malformed, unknown or unexpected */
     uint64_t strangers;  /* frames from a peer that had not said HELLO */
+    uint64_t refused;    /* handshakes: a key that is not allowed, or no peer of ours */
     uint64_t peers_lost, peers_hung;
 };
 const struct link_counters *link_counters(const struct link *link);

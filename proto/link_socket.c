@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/link_socket.h"
+#include "proto/clock.h"
 #include "proto/error.h"
+#include "proto/link_keys.h"
 #include "proto/log.h"
 
 #include <czmq.h>
-#include <stdatomic.h>
+
+#undef LOG_DEBUG /* syslog's, which czmq brings along: ours are meant */
+#undef LOG_INFO
+#undef LOG_WARNING
 
 enum {
     MESSAGES_PER_PUMP = 128, /* one busy peer may not starve the rest of the loop */
@@ -16,6 +21,10 @@ enum {
     RECONNECT_MS = 10,
     RECONNECT_MAX_MS = 100,
     HANDSHAKE_MS = 5000,
+    HEARTBEAT_MS = 1000,
+    HEARTBEAT_TIMEOUT_MS = 4000, /* behind the link's own 3 s, which tells a process that hangs */
+    CONNECT_TIMEOUT_MS = 2000,   /* the kernel's own tries come ever more seldom */
+    REFUSED_LOG_MS = 10000,
     LINGER_MS = 1000
 };
 
@@ -28,9 +37,12 @@ struct link_socket {
     void *monitor;
     uv_poll_t poll, monitor_poll;
     int open_polls;
+    uint64_t refused;
+    int64_t refused_logged_ms;
     bool bound, closed;
-    bool unread;        /* the descriptor may be silent though there is something to read */
-    bool monitor_armed; /* the monitor was found empty once: from then on its descriptor speaks */
+    zmq_msg_t *delivering; /* the message that a handler is being called with */
+    bool unread;           /* the descriptor may be silent though there is something to read */
+    bool monitor_armed;    /* the monitor was found empty once: from then on its descriptor speaks */
 };
 
 /* ---- CURVE ---- */
@@ -42,55 +54,49 @@ static void authenticator_stop(void)
     zactor_destroy(&authenticator);
 }
 
-static int authenticator_start(const char *allow_dir)
+static int authenticator_start(const struct link_keys *keys)
 {
     if (authenticator)
         return 0;
-    authenticator = zactor_new(zauth, NULL);
+    zcertstore_t *allowed = link_keys_allowed(keys);
+    if (!allowed)
+        return ERR_NOMEM;
+    authenticator = zactor_new(zauth, allowed); /* takes the store */
     if (!authenticator)
         return ERR_NOMEM;
     atexit(authenticator_stop);
-    return zstr_sendx(authenticator, "CURVE", allow_dir, NULL) == 0 && zsock_wait(authenticator) == 0
-               ? 0
-               : ERR_IO;
-}
-
-static int apply_certificate(struct link_socket *socket, const char *path)
-{
-    zcert_t *certificate = zcert_load(path);
-    if (!certificate) {
-        log_error(NULL, "bad_link_key", LOG_STR("path", path), LOG_STR("problem", "cannot be read"));
-        return ERR_CONFIG;
-    }
-    zcert_apply(certificate, socket->zsock);
-    zcert_destroy(&certificate);
     return 0;
 }
 
-static int apply_server_key(struct link_socket *socket, const char *path)
+static int apply_keys(struct link_socket *socket, const struct link_keys *keys, const char *server_role)
 {
-    zcert_t *certificate = zcert_load(path);
-    if (!certificate) {
-        log_error(NULL, "bad_link_key", LOG_STR("path", path), LOG_STR("problem", "cannot be read"));
+    zcert_apply(link_keys_own(keys), socket->zsock);
+    if (socket->bound) {
+        zsock_set_zap_domain(socket->zsock, "links");
+        zsock_set_curve_server(socket->zsock, 1);
+        return authenticator_start(keys);
+    }
+    const char *server_key = link_keys_server(keys, server_role);
+    if (!server_key) {
+        log_error(NULL, "bad_link_keys", LOG_STR("problem", "names no key of that server"),
+                  LOG_STR("server", server_role));
         return ERR_CONFIG;
     }
-    zsock_set_curve_serverkey(socket->zsock, zcert_public_txt(certificate));
-    zcert_destroy(&certificate);
+    zsock_set_curve_serverkey(socket->zsock, server_key);
     return 0;
 }
 
 /* ipc:// is protected by its directory's mode; tcp:// by keys, which settings_check requires off loopback. */
-static int apply_curve(struct link_socket *socket, const char *endpoint)
+static int apply_curve(struct link_socket *socket, const char *endpoint, const char *server_role)
 {
-    const struct settings *settings = service_settings(socket->service);
-    if (!*settings->link_key_file || !span_starts_with(span_str(endpoint), SPAN("tcp://")))
+    const char *dir = service_settings(socket->service)->link_keys_dir;
+    if (!*dir || !span_starts_with(span_str(endpoint), SPAN("tcp://")))
         return 0;
-    int error = apply_certificate(socket, settings->link_key_file);
-    if (error < 0 || !socket->bound)
-        return error < 0 ? error : apply_server_key(socket, settings->link_server_key_file);
-    error = authenticator_start(settings->link_allow_dir);
-    zsock_set_zap_domain(socket->zsock, "links");
-    zsock_set_curve_server(socket->zsock, 1);
+    struct link_keys *keys = link_keys_load(dir, service_role(socket->service));
+    if (!keys)
+        return ERR_CONFIG;
+    int error = apply_keys(socket, keys, server_role);
+    link_keys_free(&keys);
     return error;
 }
 
@@ -114,6 +120,19 @@ static bool monitor_read(struct link_socket *socket, uint16_t *event, uint32_t *
     return got;
 }
 
+/* Somebody without the right key, or who speaks something else. They may come back ten times a second. */
+static void on_refused(struct link_socket *socket, uint32_t detail)
+{
+    int64_t now_ms = clock_now_ms();
+    socket->refused++;
+    socket->handlers->refused(socket->owner);
+    if (socket->refused > 1 && now_ms - socket->refused_logged_ms < REFUSED_LOG_MS)
+        return;
+    socket->refused_logged_ms = now_ms;
+    log_warning(NULL, "link_handshake_failed", LOG_INT("detail", detail),
+                LOG_INT("so_far", (int64_t)socket->refused));
+}
+
 static void monitor_pump(struct link_socket *socket)
 {
     uint16_t event;
@@ -124,7 +143,7 @@ static void monitor_pump(struct link_socket *socket)
         else if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED && !socket->bound)
             socket->handlers->connected(socket->owner);
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH || event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
-            log_warning(NULL, "link_handshake_failed", LOG_INT("detail", value));
+            on_refused(socket, value);
     }
 }
 
@@ -142,9 +161,11 @@ static bool receive_part(struct link_socket *socket, zmq_msg_t *part)
 static void deliver(struct link_socket *socket, struct span routing_id, zmq_msg_t *part)
 {
     int fd = zmq_msg_get(part, ZMQ_SRCFD);
-    if (!socket->closed)
-        socket->handlers->message(socket->owner, routing_id, fd,
-                                  span_of(zmq_msg_data(part), zmq_msg_size(part)));
+    if (socket->closed)
+        return;
+    socket->delivering = part;
+    socket->handlers->message(socket->owner, routing_id, fd, span_of(zmq_msg_data(part), zmq_msg_size(part)));
+    socket->delivering = NULL;
 }
 
 /* Receives and hands on one message. False when there is none. */
@@ -174,6 +195,11 @@ static bool receive_message(struct link_socket *socket)
         zmq_msg_close(&part);
     }
     return true;
+}
+
+const char *link_socket_sender_role(struct link_socket *socket)
+{
+    return socket->delivering ? zmq_msg_gets(socket->delivering, LINK_KEYS_ROLE) : NULL;
 }
 
 bool link_socket_pump(struct link_socket *socket)
@@ -283,7 +309,7 @@ static int watch(struct link_socket *socket, uv_poll_t *poll, void *handle, uv_p
     return uv_poll_start(poll, UV_READABLE, callback) < 0 ? ERR_IO : 0;
 }
 
-static void set_options(struct link_socket *socket)
+static void set_options(struct link_socket *socket, bool is_tcp)
 {
     zsock_set_linger(socket->zsock, LINGER_MS);
     zsock_set_sndhwm(socket->zsock, HIGH_WATER_MARK);
@@ -291,6 +317,11 @@ static void set_options(struct link_socket *socket)
     zsock_set_handshake_ivl(socket->zsock, HANDSHAKE_MS);
     zsock_set_maxmsgsize(socket->zsock, MAX_TRAIN_BYTES);
     zsock_set_ipv6(socket->zsock, 1);
+    if (is_tcp) { /* a host or a cable that is gone says nothing: both ends give up, and connect anew */
+        zsock_set_heartbeat_ivl(socket->zsock, HEARTBEAT_MS);
+        zsock_set_heartbeat_timeout(socket->zsock, HEARTBEAT_TIMEOUT_MS);
+        zsock_set_connect_timeout(socket->zsock, CONNECT_TIMEOUT_MS);
+    }
     if (socket->bound) {
         zsock_set_router_mandatory(socket->zsock, 1);
     } else {
@@ -310,9 +341,10 @@ static void warm_up(void)
     zsys_set_logsystem(false);
 }
 
-struct link_socket *link_socket_open(struct service *service, const char *endpoint, bool bound,
+struct link_socket *link_socket_open(struct service *service, const char *endpoint, const char *server_role,
                                      const struct link_socket_handlers *handlers, void *owner)
 {
+    bool bound = !server_role;
     warm_up();
     struct link_socket *socket = calloc(1, sizeof *socket);
     if (!socket)
@@ -323,8 +355,8 @@ struct link_socket *link_socket_open(struct service *service, const char *endpoi
     socket->handle = socket->zsock ? zsock_resolve(socket->zsock) : NULL;
     int error = socket->handle ? 0 : ERR_NOMEM;
     if (error == 0) {
-        set_options(socket);
-        error = apply_curve(socket, endpoint);
+        set_options(socket, span_starts_with(span_str(endpoint), SPAN("tcp://")));
+        error = apply_curve(socket, endpoint, server_role);
     }
     if (error == 0)
         error = start_monitor(socket);

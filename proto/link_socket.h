@@ -23,14 +23,18 @@ struct link_socket_handlers {
     void (*message)(void *owner, struct span routing_id, int fd, struct span train);
     void (*connected)(void *owner);            /* connected side: the handshake is over */
     void (*disconnected)(void *owner, int fd); /* either side */
+    void (*refused)(void *owner);              /* a handshake failed: a wrong key, or no peer of ours */
 };
 
-/* `bound`: ROUTER and bind, else DEALER and connect. CURVE as the settings say, for tcp endpoints. Borrows
- * handlers and owner. Returns owned, NULL on failure (logged). */
-struct link_socket *link_socket_open(struct service *service, const char *endpoint, bool bound,
+/* `server_role` NULL: ROUTER and bind; else DEALER and connect to a server of that role. CURVE for tcp
+ * endpoints if the settings name keys (link_keys.h). Borrows handlers and owner. Returns owned, NULL on
+ * failure (logged). */
+struct link_socket *link_socket_open(struct service *service, const char *endpoint, const char *server_role,
                                      const struct link_socket_handlers *handlers, void *owner);
 /* Stops callbacks now; the memory goes when the loop has closed the handles. */
 void link_socket_close(struct link_socket **socket);
+/* In message(): the role that our allow-list gives the sender's key. NULL where the link has no keys. */
+const char *link_socket_sender_role(struct link_socket *socket);
 /* Sends a train: takes the bytes of `train` when large (then leaves it empty), else copies them and clears
  * it. `routing_id` empty on the connected side. 0, or ERR_PEER_GONE when ZeroMQ cannot queue it. */
 int link_socket_send(struct link_socket *socket, struct span routing_id, struct buffer *train);

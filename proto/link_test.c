@@ -116,7 +116,8 @@ static int world_stop(void **state)
 
 static void world_connect(struct world *world)
 {
-    world->client.link = link_connect(world->client.service, world->endpoint, &handlers, &world->client);
+    world->client.link =
+        link_connect(world->client.service, "credd", world->endpoint, &handlers, &world->client);
     world->server.link = link_bind(world->server.service, world->endpoint, &handlers, &world->server);
     assert_non_null(world->client.link);
     assert_non_null(world->server.link);
@@ -160,7 +161,8 @@ static void test_a_closed_peer_is_noticed_and_comes_back(void **state)
     assert_int_equal(world->client.why, LINK_DOWN_CLOSED);
     TURN_UNTIL(world, world->server.downs == 1);
     assert_int_equal(world->server.why, LINK_DOWN_LOST);
-    world->client.link = link_connect(world->client.service, world->endpoint, &handlers, &world->client);
+    world->client.link =
+        link_connect(world->client.service, "credd", world->endpoint, &handlers, &world->client);
     TURN_UNTIL(world, world->client.peer && world->server.peer);
     assert_int_equal(world->server.ups, 2);
 }

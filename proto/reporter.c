@@ -413,8 +413,8 @@ struct reporter *reporter_new(struct service *service)
         reporter->tick = timer_new(reporter);
         reporter->hold = timer_new(reporter);
         if (reporter->queue && reporter->tick && reporter->hold)
-            reporter->link =
-                link_connect(service, service_settings(service)->statsd_endpoint, &handlers, reporter);
+            reporter->link = link_connect(service, "statsd", service_settings(service)->statsd_endpoint,
+                                          &handlers, reporter);
     }
     if (!reporter || !reporter->link) {
         log_error(NULL, "reporter_failed", LOG_STR("problem", error_text(ERR_NOMEM)));

@@ -142,15 +142,9 @@
          "statsd 等待连接的地址。默认：在运行目录中。")                                                      \
     TEXT(statsd_endpoint, "STATSD_ENDPOINT", "", false, "Where the others find statsd.",                     \
          "其他进程到哪里找 statsd。")                                                                        \
-    TEXT(link_key_file, "LINK_KEY_FILE", "", false,                                                          \
-         "CURVE certificate (secret) of this process; needed for tcp:// off loopback.",                      \
-         "本进程的 CURVE 证书（私有）；非回环的 tcp:// 需要它。")                                            \
-    TEXT(link_server_key_file, "LINK_SERVER_KEY_FILE", "", false,                                            \
-         "CURVE certificate (public) of the processes that this one connects to.",                           \
-         "本进程所连接的进程的 CURVE 证书（公开）。")                                                        \
-    TEXT(link_allow_dir, "LINK_ALLOW_DIR", "", false,                                                        \
-         "Directory of the CURVE public certificates that may connect to this process.",                     \
-         "允许连接到本进程的 CURVE 公开证书目录。")
+    TEXT(link_keys_dir, "LINK_KEYS_DIR", "", false,                                                          \
+         "Directory of the links' keys, made by `codebuddy2api keygen`; needed for tcp:// off loopback.",    \
+         "链路密钥目录，由 `codebuddy2api keygen` 生成；非回环的 tcp:// 需要它。")
 
 /* Where a value comes from. */
 enum setting_source {

@@ -70,23 +70,19 @@ static void check_link_endpoint(void *context, struct span endpoint)
     }
     struct span authority = span_of(endpoint.data + strlen("tcp://"), endpoint.length - strlen("tcp://"));
     if (!check->has_keys && !host_is_loopback(host_of(authority)))
-        check->problem =
-            "tcp:// links off loopback need CURVE keys: set CODEBUDDY_LINK_KEY_FILE and its companions";
+        check->problem = "tcp:// links off loopback need CURVE keys: set CODEBUDDY_LINK_KEYS_DIR "
+                         "(codebuddy2api keygen makes them)";
 }
 
 static const char *check_links(const struct settings *settings)
 {
-    struct endpoint_check binds = {*settings->link_key_file && *settings->link_allow_dir, NULL};
-    struct endpoint_check connects = {*settings->link_key_file && *settings->link_server_key_file, NULL};
-    settings_each_in_list(settings->gateway_bind, check_link_endpoint, &binds);
-    settings_each_in_list(settings->credd_bind, check_link_endpoint, &binds);
-    settings_each_in_list(settings->statsd_bind, check_link_endpoint, &binds);
-    settings_each_in_list(settings->gateway_endpoints, check_link_endpoint, &connects);
-    settings_each_in_list(settings->credd_endpoint, check_link_endpoint, &connects);
-    settings_each_in_list(settings->statsd_endpoint, check_link_endpoint, &connects);
-    if (!*settings->link_key_file && (*settings->link_allow_dir || *settings->link_server_key_file))
-        return "CODEBUDDY_LINK_KEY_FILE is missing beside the other link keys";
-    return binds.problem ? binds.problem : connects.problem;
+    const char *const endpoints[] = {settings->gateway_bind,   settings->credd_bind,
+                                     settings->statsd_bind,    settings->gateway_endpoints,
+                                     settings->credd_endpoint, settings->statsd_endpoint};
+    struct endpoint_check check = {*settings->link_keys_dir, NULL};
+    for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++)
+        settings_each_in_list(endpoints[i], check_link_endpoint, &check);
+    return check.problem;
 }
 
 static bool replacement_is_valid(const json_t *rule)

@@ -115,7 +115,7 @@ static int start(void **state)
     world->service = service_new("upstream-worker", 0, &world->settings);
     assert_non_null(world->service);
     world->reporter = reporter_new(world->service);
-    world->calls = link_connect(world->service, world->settings.statsd_endpoint, &handlers, world);
+    world->calls = link_connect(world->service, "statsd", world->settings.statsd_endpoint, &handlers, world);
     assert_true(world->reporter && world->calls);
     world->requests = -1;
     world->seed = 20261123;

@@ -185,7 +185,7 @@ struct leases *leases_new(struct service *service, const char *credd_endpoint)
     leases->renew_timer->data = leases;
     uv_timer_start(leases->renew_timer, leases_on_renew_timer, RENEW_EVERY_DEFAULT_MS,
                    RENEW_EVERY_DEFAULT_MS);
-    leases->link = link_connect(service, credd_endpoint, &leases_handlers, leases);
+    leases->link = link_connect(service, "credd", credd_endpoint, &leases_handlers, leases);
     if (!leases->link)
         leases_free(&leases);
     return leases;

@@ -41,10 +41,11 @@ uv_loop_t *service_loop(struct service *service)
     return &world.loop;
 }
 
-struct link *link_connect(struct service *service, const char *endpoints,
+struct link *link_connect(struct service *service, const char *role, const char *endpoints,
                           const struct link_handlers *handlers, void *owner)
 {
     (void)service;
+    assert_string_equal(role, "credd");
     assert_string_equal(endpoints, "ipc://credd");
     world.handlers = handlers;
     world.owner = owner;

@@ -358,7 +358,8 @@ struct worker *worker_new(struct service *service, struct live *live, struct rep
     if (error == 0)
         worker->home.leases = leases_new(service, settings->credd_endpoint);
     if (worker->home.leases)
-        worker->gateways = link_connect(service, settings->gateway_endpoints, &gateway_handlers, worker);
+        worker->gateways =
+            link_connect(service, "gateway", settings->gateway_endpoints, &gateway_handlers, worker);
     if (worker->gateways)
         worker->follow = follow_new(service, live, worker_on_state, worker);
     if (!worker->follow) {

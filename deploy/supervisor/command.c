@@ -27,7 +27,7 @@ static const struct {
     {"-h", COMMAND_HELP},           {"help", COMMAND_HELP},
     {"--version", COMMAND_VERSION}, {"--print-env", COMMAND_PRINT_ENV},
     {"credentials", COMMAND_ADMIN}, {"keys", COMMAND_ADMIN},
-    {"settings", COMMAND_ADMIN},
+    {"settings", COMMAND_ADMIN},    {"keygen", COMMAND_KEYGEN},
 };
 
 static void print_usage(FILE *out)
@@ -44,6 +44,7 @@ static void print_usage(FILE *out)
         "  codebuddy2api credentials list|add|delete|login|test\n"
         "  codebuddy2api keys list|create|revoke\n"
         "  codebuddy2api settings get|set|unset   of the running one; each alone says more\n"
+        "  codebuddy2api keygen DIR       make the keys of links between hosts\n"
         "  codebuddy2api --check          check the settings; exit 0 or 78\n"
         "  codebuddy2api --print-env      a sample .env with every setting\n"
         "  codebuddy2api --help | --version\n",
@@ -69,7 +70,7 @@ int command_parse(struct command *command, int argc, char *const *argv)
     if (i == sizeof(words) / sizeof(*words))
         return refuse("unknown command", argv[1]);
     command->verb = words[i].verb;
-    if (command->verb == COMMAND_ADMIN)
+    if (command->verb == COMMAND_ADMIN || command->verb == COMMAND_KEYGEN)
         return 0; /* the rest is for the other program to judge */
     for (int j = 2; j < argc; j++) {
         if (command->verb != COMMAND_STATUS || strcmp(argv[j], "--json") != 0)
@@ -198,16 +199,16 @@ static int find_and_ask(const struct command *command)
     return exit_code;
 }
 
-/* Returns only if it cannot. */
-static int become_admin(char *const *argv)
+/* The program of that name beside this one takes over. Returns only if it cannot. */
+static int become(const char *name, char *const *argv)
 {
     char path[4096];
-    static const char name[] = "codebuddy2api-admin";
-    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof(name));
+    size_t size = strlen(name) + 1;
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - size);
     char *slash = length > 0 ? memrchr(path, '/', (size_t)length) : NULL;
 
     if (slash) {
-        memcpy(slash + 1, name, sizeof(name));
+        memcpy(slash + 1, name, size);
         execv(path, argv);
     }
     fprintf(stderr, "codebuddy2api: %s cannot be run: %s\n", name, strerror(errno));
@@ -240,7 +241,10 @@ bool command_answer(const struct command *command, int *exit_code)
         settings_print_dotenv(stdout);
         break;
     case COMMAND_ADMIN:
-        *exit_code = become_admin(command->argv);
+        *exit_code = become("codebuddy2api-admin", command->argv);
+        break;
+    case COMMAND_KEYGEN:
+        *exit_code = become("codebuddy2api-keygen", command->argv);
         break;
     }
     return true;

@@ -16,13 +16,14 @@ enum command_verb {
     COMMAND_HELP,
     COMMAND_VERSION,
     COMMAND_PRINT_ENV,
-    COMMAND_ADMIN, /* credentials, keys, settings: another program's */
+    COMMAND_ADMIN,  /* credentials, keys, settings: another program's */
+    COMMAND_KEYGEN, /* another program's too */
 };
 
 struct command {
     enum command_verb verb;
     bool json;         /* of status */
-    char *const *argv; /* of admin: all of it */
+    char *const *argv; /* of admin and keygen: all of it */
 };
 
 /* 0, or ERR_INVALID: usage and the reason were printed on standard error. */
