@@ -411,9 +411,9 @@ static void log_change(const struct rotation_view *view, int64_t now_ms)
 {
     const struct credential *credential = view->subject;
     /* Whether a person must act, service is degraded, or it is everyday life. */
-    enum log_level level = view->state >= CREDENTIAL_NEEDS_LOGIN ? LOG_ERROR
-                           : view->state >= CREDENTIAL_EXHAUSTED ? LOG_WARNING
-                                                                 : LOG_INFO;
+    enum log_level level = view->state >= CREDENTIAL_NEEDS_LOGIN ? LOG_LEVEL_ERROR
+                           : view->state >= CREDENTIAL_EXHAUSTED ? LOG_LEVEL_WARNING
+                                                                 : LOG_LEVEL_INFO;
     log_emit(level, NULL, "credential_state",
              LOG_FIELDS(LOG_STR("credential", credential->id), LOG_STR("file", credential->filename),
                         LOG_STR("state", credential_state_word(view->state)), LOG_SPAN("model", view->model),

@@ -544,7 +544,7 @@ int main(void)
         T(test_one_is_wanted),
 #undef T
     };
-    log_init("credd", LOG_DEBUG);
+    log_init("credd", LOG_LEVEL_DEBUG);
     if (sodium_init() < 0)
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -524,7 +524,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_random_lives, simulation_open, simulation_close),
     };
-    log_init("credd", (enum log_level)(LOG_ERROR + 1)); /* thousands of states change on purpose */
+    log_init("credd", (enum log_level)(LOG_LEVEL_ERROR + 1)); /* thousands of states change on purpose */
     if (sodium_init() < 0)
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -166,7 +166,7 @@ static void back_off(struct refresh *refresh, const char *words)
     refresh->failures++;
     refresh->home->counters.failed++;
     refresh->not_before_ms = clock_now_ms() + backoff_ms(refresh->failures);
-    log_result(refresh, LOG_WARNING, "refresh_failed", words);
+    log_result(refresh, LOG_LEVEL_WARNING, "refresh_failed", words);
 }
 
 /* ---- WRITING ---- */
@@ -176,7 +176,7 @@ static void refresh_write(struct refresh *refresh);
 /* Nothing is left to do for it. */
 static void refresh_give_up(struct refresh *refresh, const char *why)
 {
-    log_result(refresh, LOG_INFO, "refresh_dropped", why);
+    log_result(refresh, LOG_LEVEL_INFO, "refresh_dropped", why);
     refresh_enter(refresh, REFRESH_IDLE);
     answer_askers(refresh, FAILURE_NOT_FOUND, "not_found", why);
     refresh_free(refresh);
@@ -188,7 +188,7 @@ static void refresh_succeed(struct refresh *refresh)
     rotation_expect_refreshed(broker_rotation(home->parts.broker), refresh->number, clock_now_ms());
     home->counters.refreshed++;
     home->parts.rescan(home->parts.owner); /* from here on it is used */
-    log_result(refresh, LOG_INFO, "refreshed", "");
+    log_result(refresh, LOG_LEVEL_INFO, "refreshed", "");
     refresh_enter(refresh, REFRESH_IDLE);
     answer_askers(refresh, FAILURE_NONE, NULL, NULL);
     refresh->failures = 0;
@@ -283,7 +283,7 @@ static void refresh_condemn(struct refresh *refresh, const char *words)
     struct refresher *home = refresh->home;
     home->counters.needs_login++;
     rotation_condemn(broker_rotation(home->parts.broker), refresh->number, span_str(words));
-    log_result(refresh, LOG_ERROR, "needs_login", words);
+    log_result(refresh, LOG_LEVEL_ERROR, "needs_login", words);
     refresh_enter(refresh, REFRESH_IDLE);
     answer_askers(refresh, FAILURE_INVALID_REQUEST, "refresh_token_invalid",
                   "The refresh token is not valid any more: the credential needs a new login.");

@@ -247,7 +247,7 @@ int main(void)
         T(test_many_files_have_their_own_numbers),
 #undef T
     };
-    log_init("credd", LOG_ERROR);
+    log_init("credd", LOG_LEVEL_ERROR);
     if (sodium_init() < 0)
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);

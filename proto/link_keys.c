@@ -12,10 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#undef LOG_DEBUG /* syslog's, which czmq brings along: ours are meant */
-#undef LOG_INFO
-#undef LOG_WARNING
-
 enum { Z85_KEY_LENGTH = 40, KEY_BYTES = 32, PATH_BYTES = 4096, FILE_BYTES = 65536 };
 
 /* Who connects to whom: the links table of ARCHITECTURE.md. */

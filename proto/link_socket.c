@@ -7,10 +7,6 @@
 
 #include <czmq.h>
 
-#undef LOG_DEBUG /* syslog's, which czmq brings along: ours are meant */
-#undef LOG_INFO
-#undef LOG_WARNING
-
 enum {
     MESSAGES_PER_PUMP = 128, /* one busy peer may not starve the rest of the loop */
     HIGH_WATER_MARK =

@@ -35,7 +35,7 @@ static struct {
     int64_t second; /* whose text this is: strftime once a second */
     char second_text[SECOND_BYTES + 1];
     struct buffer line; /* its memory is used again */
-} state = {.service = "-", .level = LOG_INFO, .second = -1};
+} state = {.service = "-", .level = LOG_LEVEL_INFO, .second = -1};
 
 static const char *const level_names[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
 
@@ -62,7 +62,7 @@ enum log_level log_level_of(const char *name)
     for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++)
         if (strcmp(level_names[i], name) == 0)
             return (enum log_level)i;
-    return LOG_INFO;
+    return LOG_LEVEL_INFO;
 }
 
 enum log_format log_format_of(const char *name)
@@ -327,7 +327,7 @@ static void write_line(int64_t wall_ms, enum log_level level, const char *reques
 {
     buffer_clear(&state.line);
     if (append_line(&state.line, wall_ms, level, request, event, fields, suppressed) == 0)
-        log_sink_put(buffer_span(&state.line), level >= LOG_WARNING);
+        log_sink_put(buffer_span(&state.line), level >= LOG_LEVEL_WARNING);
 }
 
 void log_emit(enum log_level level, const char *request, const char *event, const struct log_field *fields)
@@ -336,10 +336,11 @@ void log_emit(enum log_level level, const char *request, const char *event, cons
     if (level < state.level)
         return;
     int64_t wall_ms = clock_wall_ms();
-    if (level >= LOG_WARNING && !throttle_pass(event, wall_ms / 1000, &suppressed))
+    if (level >= LOG_LEVEL_WARNING && !throttle_pass(event, wall_ms / 1000, &suppressed))
         return;
     uint64_t lost_count = log_sink_take_lost();
     if (lost_count > 0)
-        write_line(wall_ms, LOG_WARNING, NULL, "log_lines_lost", LOG_FIELDS(LOG_INT("count", lost_count)), 0);
+        write_line(wall_ms, LOG_LEVEL_WARNING, NULL, "log_lines_lost",
+                   LOG_FIELDS(LOG_INT("count", lost_count)), 0);
     write_line(wall_ms, level, request, event, fields, suppressed);
 }

@@ -20,7 +20,7 @@
 
 #include "proto/bytes.h"
 
-enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 enum log_field_kind { LOG_FIELD_TEXT, LOG_FIELD_NUMBER, LOG_FIELD_OPTIONAL /* left out when empty */ };
 
@@ -39,10 +39,10 @@ struct log_field {
 #define LOG_INT(key, value)  ((struct log_field){(key), {NULL, 0}, (int64_t)(value), LOG_FIELD_NUMBER})
 
 /* `request`: the request id, or NULL. `event`: a stable word, lower_snake. */
-#define log_debug(request, event, ...)   log_emit(LOG_DEBUG, request, event, LOG_FIELDS(__VA_ARGS__))
-#define log_info(request, event, ...)    log_emit(LOG_INFO, request, event, LOG_FIELDS(__VA_ARGS__))
-#define log_warning(request, event, ...) log_emit(LOG_WARNING, request, event, LOG_FIELDS(__VA_ARGS__))
-#define log_error(request, event, ...)   log_emit(LOG_ERROR, request, event, LOG_FIELDS(__VA_ARGS__))
+#define log_debug(request, event, ...)   log_emit(LOG_LEVEL_DEBUG, request, event, LOG_FIELDS(__VA_ARGS__))
+#define log_info(request, event, ...)    log_emit(LOG_LEVEL_INFO, request, event, LOG_FIELDS(__VA_ARGS__))
+#define log_warning(request, event, ...) log_emit(LOG_LEVEL_WARNING, request, event, LOG_FIELDS(__VA_ARGS__))
+#define log_error(request, event, ...)   log_emit(LOG_LEVEL_ERROR, request, event, LOG_FIELDS(__VA_ARGS__))
 #ifdef __CPPCHECK__ /* its 2.10 does not know __VA_OPT__ */
 #define LOG_FIELDS(...) ((const struct log_field[]){__VA_ARGS__})
 #else

@@ -32,7 +32,7 @@ static void in_child(int fd, void (*body)(void))
             close(STDERR_FILENO);
         else
             dup2(fd, STDERR_FILENO);
-        log_init("test", LOG_INFO);
+        log_init("test", LOG_LEVEL_INFO);
         body();
         _exit(FINE);
     }

@@ -17,10 +17,10 @@ static const int64_t some_time_ms = INT64_C(1763900759) * WALL_MS + 7;
 static void format(struct buffer *line, enum log_format format, const char *request,
                    const struct log_field *fields)
 {
-    log_init("gateway", LOG_INFO);
+    log_init("gateway", LOG_LEVEL_INFO);
     log_set_format(format);
     buffer_clear(line);
-    assert_int_equal(log_format_line(line, some_time_ms, LOG_WARNING, request, "peer_down", fields), 0);
+    assert_int_equal(log_format_line(line, some_time_ms, LOG_LEVEL_WARNING, request, "peer_down", fields), 0);
     assert_ptr_equal(memchr(line->data, '\n', line->length), line->data + line->length - 1);
 }
 

@@ -23,7 +23,7 @@ int main(int argc, char **argv)
     struct supervisor *supervisor = NULL;
     int exit_code = EXIT_USAGE;
 
-    log_init("supervisor", LOG_INFO);
+    log_init("supervisor", LOG_LEVEL_INFO);
     if (command_parse(&command, argc, argv) < 0 || command_answer(&command, &exit_code))
         return exit_code;
 
