@@ -4,6 +4,7 @@
 #include "gateway/call.h"
 #include "gateway/handlers.h"
 #include "gateway/percent.h"
+#include "gateway/query.h"
 #include "gateway/routes.h"
 #include "gateway/rpc.h"
 #include "proto/error.h"
@@ -13,7 +14,7 @@
 
 enum {
     CREDD_TIMEOUT_MS = 35000, /* it may have to ask the upstream */
-    STATSD_TIMEOUT_MS = 2000,
+    STATSD_TIMEOUT_MS = 5000, /* longer than it lets a question take */
     RETRY_S = 2,
     ID_MAX_BYTES = 64,
     BODY_MAX_BYTES = (1 << 19) - 1024 /* what CALL carries, less its envelope */
@@ -22,6 +23,7 @@ enum {
 struct question {
     struct call *call;
     struct rpc_question *open; /* NULL once answered */
+    bool is_csv;               /* if it is answered with 200 */
 };
 
 static void fail_away(struct call *call)
@@ -38,10 +40,14 @@ static void on_answered(void *context, int error, int status, struct span body)
 {
     struct question *question = context;
     question->open = NULL;
-    if (error < 0 || status < 200 || status > 599)
+    if (error < 0 || status < 200 || status > 599) {
         fail_away(question->call);
-    else
+    } else if (question->is_csv && status == 200) {
+        call_add_header(question->call, "Content-Disposition", SPAN("attachment; filename=\"usage.csv\""));
+        call_reply(question->call, status, "text/csv; charset=utf-8", body);
+    } else {
         call_reply(question->call, status, "application/json", body);
+    }
 }
 
 static void on_left(void *owner)
@@ -65,7 +71,7 @@ static void on_written(void *owner)
 
 static const struct call_events events = {on_written, on_left, on_ended};
 
-static void ask(struct call *call, struct rpc *rpc, struct span body, uint64_t timeout_ms)
+static void ask(struct call *call, struct rpc *rpc, struct span body, uint64_t timeout_ms, bool is_csv)
 {
     struct question *question = calloc(1, sizeof *question);
     if (!question) {
@@ -73,6 +79,7 @@ static void ask(struct call *call, struct rpc *rpc, struct span body, uint64_t t
         return;
     }
     question->call = call;
+    question->is_csv = is_csv;
     call_watch(call, &events, question);
     question->open = rpc_ask(rpc, call->route->ask, body, timeout_ms, on_answered, question);
     if (!question->open)
@@ -128,15 +135,57 @@ void answer_by_credd(struct call *call, const struct head *head, struct span res
     }
     char *body = wrap(call, arguments);
     if (body)
-        ask(call, call->gateway->credd, span_str(body), CREDD_TIMEOUT_MS);
+        ask(call, call->gateway->credd, span_str(body), CREDD_TIMEOUT_MS, false);
     else
         call_fail(call, FAILURE_INTERNAL, 0);
     free(body);
 }
 
+bool read_query(struct call *call, const struct head *head, json_t *arguments)
+{
+    struct query_problem wrong = {.message = NULL};
+    int error = call->route->query ? query_read(head->query, call->route->query, arguments, &wrong) : 0;
+    struct call_problem problem = {
+        .failure = FAILURE_BAD_FIELD, .param = span_str(wrong.name), .message = span_str(wrong.message)};
+    if (error == ERR_INVALID)
+        call_fail_with(call, &problem);
+    else if (error < 0)
+        call_fail(call, FAILURE_INTERNAL, 0);
+    return error == 0;
+}
+
+/* /api/usage is also had as a table, by ?format=csv or `Accept: text/csv`. */
+static bool wants_csv(const struct head *head, json_t *arguments)
+{
+    struct span accept = head_find(head, SPAN("accept")), csv = SPAN("text/csv");
+    const char *format = json_string_value(json_object_get(arguments, "format"));
+    if (!format && accept.length > 0 && memmem(accept.data, accept.length, csv.data, csv.length)) {
+        format = "csv";
+        if (json_object_set_new(arguments, "format", json_string(format)) < 0)
+            return false;
+    }
+    return format && strcmp(format, "csv") == 0;
+}
+
 void answer_by_statsd(struct call *call, const struct head *head, struct span rest)
 {
-    (void)head;
+    bool is_csv = false;
     (void)rest;
-    ask(call, call->gateway->statsd, SPAN("{}"), STATSD_TIMEOUT_MS);
+    json_t *arguments = json_object();
+    if (!arguments) {
+        call_fail(call, FAILURE_INTERNAL, 0);
+        return;
+    }
+    if (!read_query(call, head, arguments)) {
+        json_decref(arguments);
+        return;
+    }
+    if (call->route->query && strstr(call->route->query, "format"))
+        is_csv = wants_csv(head, arguments);
+    char *body = wrap(call, arguments);
+    if (body)
+        ask(call, call->gateway->statsd, span_str(body), STATSD_TIMEOUT_MS, is_csv);
+    else
+        call_fail(call, FAILURE_INTERNAL, 0);
+    free(body);
 }

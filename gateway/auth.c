@@ -150,6 +150,11 @@ enum failure auth_check(struct auth *auth, enum audience audience, const struct 
     return failure;
 }
 
+bool auth_session_holds(const struct auth *auth, struct span token, int64_t wall_ms)
+{
+    return auth->has_session_key && session_until_s(token, auth->session_key, wall_ms) > 0;
+}
+
 bool auth_is_cross_site(const struct head *head, bool needs_proof)
 {
     struct span site = head_find(head, SPAN("sec-fetch-site"));

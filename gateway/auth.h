@@ -48,6 +48,8 @@ enum failure auth_check(struct auth *auth, enum audience audience, const struct 
  * `*retry_after_s`, while credd has not said the key that signs. */
 enum failure auth_find_session(const struct auth *auth, const struct head *head, int64_t wall_ms,
                                int64_t *until_s, uint32_t *retry_after_s);
+/* Whether a session that was let in is still one: its time may be over, or the key or password new. */
+bool auth_session_holds(const struct auth *auth, struct span token, int64_t wall_ms);
 /* Whether a page of another origin made a browser send this: Sec-Fetch-Site says so, or Origin names another
  * host than Host. `needs_proof`: also when neither is there to say it did not. */
 bool auth_is_cross_site(const struct head *head, bool needs_proof);

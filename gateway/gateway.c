@@ -4,6 +4,7 @@
 #include "gateway/auth.h"
 #include "gateway/completions.h"
 #include "gateway/front.h"
+#include "gateway/live_feed.h"
 #include "gateway/metrics.h"
 #include "gateway/rpc.h"
 #include "proto/follow.h"
@@ -49,6 +50,7 @@ static void on_state(void *context, const json_t *state)
 static void on_drain(void *context)
 {
     struct gateway *gateway = context;
+    live_feed_end(gateway->live_feed);
     front_drain(gateway->front);
     reporter_hold_drain(gateway->reporter);
 }
@@ -93,7 +95,8 @@ struct gateway *gateway_new(struct service *service)
         goto failed;
     load_page(gateway);
     gateway->completions = completions_new(gateway);
-    gateway->front = gateway->completions ? front_new(gateway) : NULL;
+    gateway->live_feed = gateway->completions ? live_feed_new(gateway) : NULL;
+    gateway->front = gateway->live_feed ? front_new(gateway) : NULL;
     if (!gateway->front)
         goto failed;
     reporter_watch_link(gateway->reporter, "workers", completions_link(gateway->completions));
@@ -118,7 +121,9 @@ void gateway_free(struct gateway **gateway_pointer)
     if (!gateway)
         return;
     completions_abort_all(gateway->completions);
+    live_feed_abort_all(gateway->live_feed);
     front_free(&gateway->front);
+    live_feed_free(&gateway->live_feed);
     reporter_free(&gateway->reporter); /* it watches the links below */
     completions_free(&gateway->completions);
     follow_free(&gateway->follow);

@@ -17,7 +17,8 @@ struct gateway {
     struct live *live;
     struct follow *follow; /* credd, for settings, keys and sessions */
     struct completions *completions;
-    struct front *front; /* HTTP: it uses all of the above */
+    struct live_feed *live_feed; /* what the admin page shows as it changes */
+    struct front *front;         /* HTTP: it uses all of the above */
 };
 
 /* Returns owned, not yet accepting connections before the service runs; NULL on failure (logged). */

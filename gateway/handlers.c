@@ -3,8 +3,8 @@
 #include "gateway/handlers.h"
 #include "gateway/call.h"
 #include "gateway/completions.h"
+#include "gateway/health.h"
 #include "gateway/percent.h"
-#include "gateway/rpc.h"
 #include "proto/clock.h"
 #include "proto/error.h"
 
@@ -48,33 +48,22 @@ bool body_has_no_fields(struct call *call)
 
 /* ---- health ---- */
 
-/* Unhealthy: requests fail. Degraded: they work, but something is missing (usage waits, nobody can log in, or
- * we are stopping).
- */
-static const char *judge_health(const struct gateway *gateway, const struct completions_census *census)
-{
-    if (census->accepting == 0)
-        return "unhealthy";
-    if (service_draining(gateway->service) || !rpc_is_up(gateway->statsd) || !rpc_is_up(gateway->credd))
-        return "degraded";
-    return "healthy";
-}
-
 void answer_health(struct call *call, const struct head *head, struct span rest)
 {
     struct gateway *gateway = call->gateway;
     struct completions_census census = completions_count(gateway->completions);
-    const char *status = judge_health(gateway, &census);
+    struct health health;
     int64_t up_ms = clock_wall_ms() - service_started_wall_ms(gateway->service);
     struct buffer body = {0};
     (void)head;
     (void)rest;
+    health_gather(gateway, &health);
     int error = buffer_printf(&body,
                               "{\"status\":\"%s\",\"service\":\"codebuddy2api\",\"version\":\"%s\","
                               "\"uptime_s\":%" PRId64 ",\"workers\":%zu,\"workers_ready\":%zu,"
                               "\"streams\":%zu,\"waiting\":%zu}",
-                              status, CB_VERSION, up_ms / 1000, census.workers, census.accepting,
-                              census.in_flight, census.waiting);
+                              health_status(&health), CB_VERSION, up_ms / 1000, census.workers,
+                              census.accepting, census.in_flight, census.waiting);
     call_add_header(call, "Cache-Control", SPAN("no-store"));
     reply_json(call, error, census.accepting == 0 ? 503 : 200, &body);
 }

@@ -5,6 +5,7 @@
 
 #include "gateway/head.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 
 struct call;
@@ -26,5 +27,11 @@ void answer_credential_test(struct call *call, const struct head *head, struct s
 /* Hand the route's question on. */
 void answer_by_credd(struct call *call, const struct head *head, struct span rest);
 void answer_by_statsd(struct call *call, const struct head *head, struct span rest);
+/* The event stream of the admin page (live_feed.h). */
+void answer_live(struct call *call, const struct head *head, struct span rest);
+
+/* Reads the parameters that the route takes into `arguments`. False: the call is answered, 422 with the
+ * parameter's name. */
+bool read_query(struct call *call, const struct head *head, json_t *arguments);
 
 #endif

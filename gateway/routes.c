@@ -11,6 +11,7 @@
 #define ID(end)        .takes_rest = true, .suffix = (end)
 #define CREDD(method)  .answer = answer_by_credd, .ask = (method), ADMIN
 #define STATSD(method) .answer = answer_by_statsd, .ask = (method), ADMIN
+#define QUERY(names)   .query = (names)
 
 static const struct route table[] = {
     {"completions", "POST", "/v1/chat/completions", .answer = answer_completions, CLIENT, JSON},
@@ -50,6 +51,11 @@ static const struct route table[] = {
     {"keys", "POST", "/api/keys", CREDD("keys.create"), JSON},
     {"keys", "DELETE", "/api/keys/", CREDD("keys.revoke"), ID("")},
     {"stats", "GET", "/api/stats", STATSD("stats")},
+    {"usage", "GET", "/api/usage", STATSD("usage"), QUERY("from to step by format")},
+    {"requests", "GET", "/api/requests", STATSD("requests"),
+     QUERY("limit before model credential key status outcome")},
+    {"processes", "GET", "/api/processes", STATSD("processes"), QUERY("")},
+    {"live", "GET", "/api/live", .answer = answer_live, ADMIN, QUERY("")},
 };
 
 enum { COUNT = sizeof table / sizeof table[0] };

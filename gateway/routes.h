@@ -16,6 +16,8 @@ struct route {
     bool takes_body;    /* JSON */
     bool is_model_api;  /* CORS may open it */
     enum audience audience;
+    const char
+        *query;      /* names of the parameters it takes, spaces between; NULL: the query is not looked at */
     const char *ask; /* the CALL that answers it; NULL: none */
     /* Answers the call in full, now or later. `rest` is what follows a prefix, as sent. */
     void (*answer)(struct call *call, const struct head *head, struct span rest);

@@ -13,6 +13,7 @@ struct rpc_question {
     uv_timer_t timer;
     void (*answered)(void *context, int error, int status, struct span body);
     void *context;
+    struct buffer body; /* the pieces that came so far */
     struct rpc_question *prev, *next;
 };
 
@@ -25,7 +26,9 @@ struct rpc {
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct rpc_question *question = handle->data;
+    buffer_fini(&question->body);
+    free(question);
 }
 
 void rpc_drop(struct rpc_question **question_pointer)
@@ -68,6 +71,18 @@ static void on_down(void *owner, struct peer *peer, enum link_down why)
             answer(question, ERR_PEER_GONE, 0, span_of(NULL, 0));
 }
 
+static void take_reply(struct rpc_question *question, const struct msg_reply *reply)
+{
+    int error = question->body.length + reply->body.length > RPC_MAX_BYTES ? ERR_TOO_LARGE : 0;
+    bool is_whole = reply->status != REPLY_MORE && question->body.length == 0;
+    if (error == 0 && !is_whole)
+        error = buffer_append_span(&question->body, reply->body);
+    if (error < 0)
+        answer(question, error, 0, span_of(NULL, 0));
+    else if (reply->status != REPLY_MORE)
+        answer(question, 0, reply->status, is_whole ? reply->body : buffer_span(&question->body));
+}
+
 static void on_frame(void *owner, struct peer *peer, const struct frame *frame, const void *message)
 {
     struct rpc *rpc = owner;
@@ -77,7 +92,7 @@ static void on_frame(void *owner, struct peer *peer, const struct frame *frame, 
         return;
     DL_FOREACH (rpc->open, question) {
         if (question->number == frame->request && question->peer == peer) {
-            answer(question, 0, reply->status, reply->body);
+            take_reply(question, reply);
             return;
         }
     }

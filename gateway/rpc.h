@@ -6,6 +6,8 @@
 
 #include "proto/link.h"
 
+enum { RPC_MAX_BYTES = 16 << 20 /* of an answer, which may come in several REPLYs */ };
+
 struct rpc;
 struct rpc_question;
 
@@ -19,8 +21,8 @@ bool rpc_is_up(const struct rpc *rpc);
 const struct link *rpc_link(const struct rpc *rpc);
 
 /* `answered` is called once, on the loop, never in here: error 0 with status and JSON body (borrowed), or
- * ERR_TIMEOUT, ERR_PEER_GONE. The question is gone then. Returns NULL, and will never call, when nobody is
- * there or memory is out. */
+ * ERR_TIMEOUT, ERR_PEER_GONE, ERR_TOO_LARGE (over RPC_MAX_BYTES), ERR_NOMEM. The question is gone then.
+ * Returns NULL, and will never call, when nobody is there or memory is out. */
 struct rpc_question *rpc_ask(struct rpc *rpc, const char *method, struct span body, uint64_t timeout_ms,
                              void (*answered)(void *context, int error, int status, struct span body),
                              void *context);

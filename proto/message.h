@@ -143,7 +143,7 @@ enum {
     F(STR, method, 64, "what is asked, e.g. stats, models")                                                  \
     F(BYTES, body, 1 << 19, "JSON argument")
 #define REPLY_FIELDS(F)                                                                                      \
-    F(U16, status, 0, "HTTP status")                                                                         \
+    F(U16, status, 0, "HTTP status; 0: the body goes on in the next REPLY")                                  \
     F(BYTES, body, 1 << 20, "JSON answer, or an error body")
 #define FOLLOW_FIELDS(F) F(U64, version, 0, "the version I have; 0: none")
 #define STATE_FIELDS(F)                                                                                      \
@@ -185,6 +185,7 @@ enum message_type {
 #undef M
 };
 
+enum { REPLY_MORE = 0 /* a REPLY's status when its body goes on in the next one */ };
 enum reset_reason { RESET_STRANGER = 1 /* say HELLO first */, RESET_VERSION = 2 /* wire version differs */ };
 enum cancel_reason { CANCEL_CLIENT_LEFT = 1, CANCEL_TIMEOUT = 2, CANCEL_DRAIN = 3 };
 enum gauge_kind {

@@ -128,6 +128,11 @@
     NUMBER(ops_port, "OPS_PORT", 8002, 0, 65535, "", false,                                                  \
            "Port of /metrics, /livez and /readyz; 0 takes a free one.",                                      \
            "/metrics、/livez 和 /readyz 的端口；0 表示任选一个空闲端口。")                                   \
+    NUMBER(usage_events_days, "USAGE_EVENTS_DAYS", 365, 0, 36500, "days", false,                             \
+           "How long the ledger keeps each request; 0: for ever. Sums by the hour stay.",                    \
+           "账本保留每个请求记录多久；0 表示永久。按小时的汇总一直保留。")                                   \
+    NUMBER(usage_minutes_days, "USAGE_MINUTES_DAYS", 90, 1, 3650, "days", false,                             \
+           "How long the ledger keeps sums by the minute.", "账本保留按分钟汇总多久。")                      \
     TEXT(gateway_bind, "GATEWAY_BIND", "", false,                                                            \
          "Where this gateway waits for workers (ipc:// or tcp://). Default: in the run directory.",          \
          "本网关等待工作进程的地址（ipc:// 或 tcp://）。默认：在运行目录中。")                               \

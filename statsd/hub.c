@@ -3,13 +3,12 @@
 #include "proto/build_info.h"
 #include "proto/clock.h"
 #include "proto/error.h"
-#include "proto/failure.h"
 #include "proto/link.h"
 #include "proto/log.h"
 #include "proto/process_usage.h"
 #include "statsd/process_name.h"
-#include "statsd/stats.h"
 #include "statsd/supervisor_watch.h"
+#include "statsd/questions.h"
 #include "statsd/writer.h"
 
 #include <stdlib.h>
@@ -34,6 +33,7 @@ struct hub {
     struct service *service;
     struct registry *registry;
     struct writer *writer;
+    struct questions *questions;
     struct link *link;
     struct source *self;
     struct supervisor_watch *watch; /* NULL: there is no supervisor */
@@ -96,6 +96,7 @@ static void on_down(void *owner, struct peer *peer, enum link_down why)
     peer_set_context(peer, NULL);
     if (!guest)
         return;
+    questions_forget(hub->questions, peer);
     registry_close_source(hub->registry, &guest->source, clock_wall_ms());
     inbox_remove_sender(writer_inbox(hub->writer), &guest->sender);
     free(guest);
@@ -145,20 +146,6 @@ static void on_gauge(struct hub *hub, struct guest *guest, const struct msg_gaug
                   LOG_STR("problem", error_text(error)));
 }
 
-static void on_call(struct hub *hub, struct peer *peer, uint64_t request, const struct msg_call *call)
-{
-    struct buffer body = {0};
-    uint16_t status = 0;
-    struct msg_reply reply = {0};
-    if (stats_answer(&body, call->method, writer_totals(hub->writer), &status) == 0)
-        reply = (struct msg_reply){status, buffer_span(&body)};
-    else
-        reply.status = failure_status(FAILURE_INTERNAL);
-    if (peer_send(peer, MESSAGE_REPLY, request, &reply) < 0)
-        log_warning(NULL, "reply_not_sent", LOG_STR("peer", peer_name(peer)));
-    buffer_fini(&body);
-}
-
 static void on_frame(void *owner, struct peer *peer, const struct frame *frame, const void *message)
 {
     struct hub *hub = owner;
@@ -170,7 +157,7 @@ static void on_frame(void *owner, struct peer *peer, const struct frame *frame, 
     else if (frame->type == MESSAGE_GAUGE)
         on_gauge(hub, guest, message);
     else if (frame->type == MESSAGE_CALL)
-        on_call(hub, peer, frame->request, message);
+        questions_take(hub->questions, peer, frame->request, message);
     else
         log_warning(NULL, "unexpected_frame", LOG_STR("peer", peer_name(peer)),
                     LOG_STR("type", message_name((unsigned)frame->type)));
@@ -257,6 +244,7 @@ static void on_tick(uv_timer_t *timer)
     report_ledger(hub);
     if (!writer_is_failing(hub->writer)) /* so it was opened, and its counters are here */
         registry_count_lives(hub->registry, clock_wall_ms());
+    questions_tick(hub->questions);
     if (++hub->tick_count % SWEEP_EVERY == 0)
         registry_sweep(hub->registry, clock_wall_ms());
 }
@@ -311,9 +299,13 @@ static int open_parts(struct hub *hub, int *exit_code)
     process_name_own_host(hub->host);
     if (hub->registry && service_is_supervised(hub->service))
         hub->watch = supervisor_watch_new(loop, settings->run_dir, hub->registry);
+    const struct retention retention = {.events_days = settings->usage_events_days,
+                                        .minutes_days = settings->usage_minutes_days};
     if (hub->registry)
-        hub->writer = writer_new(loop, settings->data_dir, hub->registry, &writer_handlers, hub);
-    if (!hub->tick || !hub->writer) {
+        hub->writer = writer_new(loop, settings->data_dir, &retention, hub->registry, &writer_handlers, hub);
+    if (hub->writer)
+        hub->questions = questions_new(loop, settings->data_dir, hub->registry, hub->writer);
+    if (!hub->tick || !hub->questions) {
         log_error(NULL, "cannot_start", LOG_STR("problem", error_text(ERR_NOMEM)));
         return ERR_NOMEM;
     }
@@ -363,6 +355,7 @@ void hub_close(struct hub **hub_pointer)
     if (hub->tick)
         uv_close((uv_handle_t *)hub->tick, on_tick_closed);
     supervisor_watch_free(&hub->watch);
+    questions_free(&hub->questions);
     writer_free(&hub->writer);
     registry_free(&hub->registry);
     free(hub);

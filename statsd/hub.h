@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* hub - statsd's end of the links: who is connected, what they send, where it goes.
  *
- * EVENT → the inbox, ACK once it is durable. GAUGE → the registry. CALL → an answer from the sums in memory.
+ * EVENT → the inbox, ACK once it is durable. GAUGE → the registry. CALL → an answer (questions.h).
  * Also reports statsd's own numbers, as any other process does. Owned by main; lives on the service's loop.
  */
 #ifndef STATSD_HUB_H

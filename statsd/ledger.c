@@ -4,6 +4,7 @@
 #include "proto/error.h"
 #include "proto/log.h"
 #include "statsd/ledger_schema.h"
+#include "statsd/rollup.h"
 #include "statsd/totals_store.h"
 
 #include <assert.h>
@@ -22,6 +23,7 @@ struct ledger {
     int lock_fd;
     sqlite3 *db;
     sqlite3_stmt *insert_event, *put_counter, *delete_counter;
+    struct rollup *rollup;
     unsigned set_aside_count;
     char problem[256];
 };
@@ -48,6 +50,7 @@ void ledger_close(struct ledger *ledger)
     sqlite3_finalize(ledger->put_counter);
     sqlite3_finalize(ledger->delete_counter);
     ledger->insert_event = ledger->put_counter = ledger->delete_counter = NULL;
+    rollup_close(&ledger->rollup);
     sqlite3_close(ledger->db);
     ledger->db = NULL;
     if (ledger->lock_fd >= 0)
@@ -166,17 +169,24 @@ static int take_lock(struct ledger *ledger)
     return 0;
 }
 
-/* Makes the file 0600 before SQLite sees it; SQLite gives -wal and -shm the same mode. */
+/* Makes the file 0600 before SQLite sees it; SQLite gives -wal and -shm the same mode. One that is there is
+ * not opened here: closing it would end the locks that a query's connection holds on it (POSIX). */
 static int make_file(struct ledger *ledger)
 {
-    int fd = open(ledger->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return fail_errno(ledger, ledger->path);
-    if (fchmod(fd, 0600) < 0) {
+    struct stat status;
+    int fd = open(ledger->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0) {
         close(fd);
+        return 0;
+    }
+    if (errno != EEXIST || lstat(ledger->path, &status) < 0)
+        return fail_errno(ledger, ledger->path);
+    if (!S_ISREG(status.st_mode)) {
+        errno = ELOOP;
         return fail_errno(ledger, ledger->path);
     }
-    close(fd);
+    if ((status.st_mode & 0777) != 0600 && chmod(ledger->path, 0600) < 0)
+        return fail_errno(ledger, ledger->path);
     return 0;
 }
 
@@ -265,6 +275,8 @@ static int open_database(struct ledger *ledger, int64_t now_wall_ms)
         code = ledger_schema_configure(ledger->db);
     if (code == SQLITE_OK)
         code = ledger_schema_migrate(ledger->db, ledger_schema_version, now_wall_ms);
+    if (code == SQLITE_OK)
+        ledger->rollup = rollup_open(ledger->db, &code);
     return code == SQLITE_OK ? prepare_statements(ledger) : code;
 }
 
@@ -347,10 +359,15 @@ static int insert_events(struct ledger *ledger, struct span train, struct totals
         sqlite3_reset(ledger->insert_event);
         if (code != SQLITE_DONE)
             return code;
-        if (sqlite3_changes(ledger->db) > 0 && totals_add_event(delta, &event) < 0)
+        if (sqlite3_changes(ledger->db) == 0)
+            continue;
+        if (totals_add_event(delta, &event) < 0)
             return SQLITE_NOMEM;
+        code = rollup_add(ledger->rollup, &event, 0);
+        if (code != SQLITE_OK)
+            return code;
     }
-    return SQLITE_OK;
+    return rollup_flush(ledger->rollup);
 }
 
 static int write_counters(struct ledger *ledger, const struct counter_rows *counters)
@@ -373,6 +390,24 @@ static int write_counters(struct ledger *ledger, const struct counter_rows *coun
     return SQLITE_OK;
 }
 
+/* Commits if `code` is SQLITE_OK, else undoes. 0, or as ledger_commit. */
+static int end_transaction(struct ledger *ledger, int code)
+{
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(ledger->db, "COMMIT", NULL, NULL, NULL);
+    if (code == SQLITE_OK)
+        return 0;
+    int error = fail_sqlite(ledger, code);
+    if (!sqlite3_get_autocommit(ledger->db)) /* SQLite rolls back by itself on some errors */
+        sqlite3_exec(ledger->db, "ROLLBACK", NULL, NULL, NULL);
+    int undone = rollup_rollback(ledger->rollup);
+    if (error == ERR_INVALID || undone != SQLITE_OK)
+        close_database(ledger); /* without its labels it is of no use: it is opened anew */
+    if (error == ERR_INVALID)
+        error = set_aside(ledger) < 0 ? ERR_IO : ERR_INVALID;
+    return error;
+}
+
 int ledger_commit(struct ledger *ledger, struct span train, const struct counter_rows *counters,
                   struct totals *delta)
 {
@@ -384,18 +419,17 @@ int ledger_commit(struct ledger *ledger, struct span train, const struct counter
         code = totals_store_add(ledger->db, delta);
     if (code == SQLITE_OK)
         code = write_counters(ledger, counters);
+    return end_transaction(ledger, code);
+}
+
+int ledger_tidy(struct ledger *ledger, const struct retention *retention, int64_t now_wall_ms, bool *more)
+{
+    assert(ledger_is_open(ledger));
+    *more = false;
+    int code = sqlite3_exec(ledger->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (code == SQLITE_OK)
-        code = sqlite3_exec(ledger->db, "COMMIT", NULL, NULL, NULL);
-    if (code == SQLITE_OK)
-        return 0;
-    int error = fail_sqlite(ledger, code);
-    if (!sqlite3_get_autocommit(ledger->db)) /* SQLite rolls back by itself on some errors */
-        sqlite3_exec(ledger->db, "ROLLBACK", NULL, NULL, NULL);
-    if (error == ERR_INVALID) {
-        close_database(ledger);
-        error = set_aside(ledger) < 0 ? ERR_IO : ERR_INVALID;
-    }
-    return error;
+        code = tidy_step(ledger->db, ledger->rollup, retention, now_wall_ms, more);
+    return end_transaction(ledger, code);
 }
 
 int64_t ledger_count_events(struct ledger *ledger)

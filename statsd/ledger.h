@@ -15,6 +15,7 @@
 #define STATSD_LEDGER_H
 
 #include "statsd/counter_rows.h"
+#include "statsd/tidy.h"
 #include "statsd/totals.h"
 
 struct ledger;
@@ -32,13 +33,17 @@ int ledger_open(struct ledger *ledger, int64_t now_wall_ms, const struct totals 
 bool ledger_is_open(const struct ledger *ledger);
 void ledger_close(struct ledger *ledger);
 
-/* One transaction: the events of `train` (EVENT frames back to back) that are new, their sums, and
- * `counters`. `delta` (empty, made on the totals in memory) gets what was added. On failure nothing was
- * written and `delta` is to be thrown away. 0; ERR_INVALID (corrupt: set aside and closed, open it again),
- * ERR_IO, ERR_NOMEM.
+/* One transaction: the events of `train` (EVENT frames back to back) that are new, their sums (by minute and
+ * hour too), and `counters`. `delta` (empty, made on the totals in memory) gets what was added. On failure
+ * nothing was written and `delta` is to be thrown away. 0; ERR_INVALID (corrupt: set aside and closed, open
+ * it again), ERR_IO, ERR_NOMEM.
  */
 int ledger_commit(struct ledger *ledger, struct span train, const struct counter_rows *counters,
                   struct totals *delta);
+
+/* One small step of tidying (tidy.h) in a transaction of its own; `*more`: another one is due. As
+ * ledger_commit. */
+int ledger_tidy(struct ledger *ledger, const struct retention *retention, int64_t now_wall_ms, bool *more);
 
 /* Events in the ledger, by one query. Negative on failure. For tests and tools. */
 int64_t ledger_count_events(struct ledger *ledger);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "statsd/ledger_schema.h"
 #include "proto/error.h"
+#include "statsd/rollup.h"
 #include "statsd/totals.h"
 #include "statsd/totals_store.h"
 
@@ -85,7 +86,20 @@ static int to_version_2(sqlite3 *db, int64_t now_wall_ms)
     return code;
 }
 
-static int (*const migrations[])(sqlite3 *db, int64_t now_wall_ms) = {to_version_1, to_version_2};
+/* Version 3: sums by minute and hour. Those of events that are there already are made later, in small steps
+ * (tidy.h): ledger_state says up to which id they are missing. */
+static int to_version_3(sqlite3 *db, int64_t now_wall_ms)
+{
+    static const char begin_backlog[] =
+        "CREATE TABLE ledger_state(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+        "INSERT INTO ledger_state SELECT 'rollup_backlog_id', id FROM events ORDER BY id DESC LIMIT 1;";
+    (void)now_wall_ms;
+    int code = sqlite3_exec(db, rollup_create_sql, NULL, NULL, NULL);
+    return code == SQLITE_OK ? sqlite3_exec(db, begin_backlog, NULL, NULL, NULL) : code;
+}
+
+static int (*const migrations[])(sqlite3 *db, int64_t now_wall_ms) = {to_version_1, to_version_2,
+                                                                      to_version_3};
 
 const int ledger_schema_version = sizeof migrations / sizeof migrations[0];
 

@@ -51,6 +51,7 @@ struct source {
     UT_hash_handle hh; /* by identity */
     unsigned connections;
     bool is_witness, counts_lives;
+    uint32_t pid;
     int64_t started_wall_ms, seen_wall_ms;
     struct number *numbers;
     const char *role, *process, *identity; /* identity: process, pid and start, spaces between */
@@ -221,6 +222,7 @@ struct source *registry_open_source(struct registry *registry, const char *role,
     if (!source)
         return NULL;
     source->connections++;
+    source->pid = pid;
     source->started_wall_ms = started_wall_ms;
     return source;
 }
@@ -636,6 +638,79 @@ bool registry_read_gauge(const struct registry *registry, const char *role, cons
             *value_micro = INT64_MAX;
     }
     return found;
+}
+
+bool registry_read_counter(const struct registry *registry, const char *role, const char *name,
+                           int64_t *value_micro)
+{
+    const struct sum *sum = sum_find(registry, role, "", name);
+    *value_micro = sum ? sum->value_micro : 0;
+    return sum;
+}
+
+static const struct source *find_witness(const struct registry *registry, const struct source *source)
+{
+    for (const struct source *other = registry->sources; other; other = other->hh.next)
+        if (other->is_witness && other->connections > 0 && is_same_process(source, other))
+            return other;
+    return NULL;
+}
+
+static bool has_firsthand(const struct registry *registry, const struct source *witness)
+{
+    for (const struct source *other = registry->sources; other; other = other->hh.next)
+        if (!other->is_witness && other->connections > 0 && is_same_process(other, witness))
+            return true;
+    return false;
+}
+
+/* The label of the one state that a witness tells. */
+static void copy_state(const struct source *witness, char state[REGISTRY_STATE_BYTES])
+{
+    struct span begin = SPAN("codebuddy2api_process_state{state=\"");
+    for (const struct number *number = witness ? witness->numbers : NULL; number; number = number->hh.next)
+        if (span_starts_with(span_of(number->name, number->name_bytes), begin))
+            snprintf(state, REGISTRY_STATE_BYTES, "%.*s", (int)strcspn(number->name + begin.length, "\""),
+                     number->name + begin.length);
+}
+
+int registry_each_process(const struct registry *registry,
+                          int (*each)(void *context, const struct registry_process *process), void *context)
+{
+    int error = 0;
+    for (const struct source *source = registry->sources; source && error >= 0; source = source->hh.next) {
+        if (source->connections == 0 || (source->is_witness && has_firsthand(registry, source)))
+            continue;
+        struct registry_process process = {
+            .role = source->role,
+            .process = source->process,
+            .pid = source->pid,
+            .started_wall_ms = source->started_wall_ms,
+            .is_replaced = !source->is_witness && is_replaced(registry, source),
+            .registry = registry,
+            .source = source,
+        };
+        copy_state(source->is_witness ? source : find_witness(registry, source), process.state);
+        /* A witness tells its own start, and of the others only that they are down. */
+        process.is_down =
+            source->is_witness && !number_find(source, SPAN("codebuddy2api_process_start_time_seconds"));
+        error = each(context, &process);
+    }
+    return error;
+}
+
+bool registry_process_number(const struct registry_process *process, const char *name, int64_t *value_micro)
+{
+    const struct number *number = number_find(process->source, span_str(name));
+    *value_micro = number ? number->value_micro : 0;
+    return number;
+}
+
+bool registry_process_restarts(const struct registry_process *process, int64_t *count)
+{
+    const struct sum *sum = sum_find(process->registry, process->role, process->process, REGISTRY_RESTARTS);
+    *count = sum ? sum->value_micro / 1000000 : 0;
+    return sum;
 }
 
 /* ---- life ---- */

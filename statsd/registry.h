@@ -81,5 +81,29 @@ size_t registry_connected_count(const struct registry *registry, const char *rol
 /* Sum over the connected processes of a role of the gauge with exactly this name. False: none reports it. */
 bool registry_read_gauge(const struct registry *registry, const char *role, const char *name,
                          int64_t *value_micro);
+/* The same of a counter: the sum over all processes of the role, dead ones included. */
+bool registry_read_counter(const struct registry *registry, const char *role, const char *name,
+                           int64_t *value_micro);
+
+enum { REGISTRY_STATE_BYTES = 24 };
+
+/* A process that is connected, or that a witness knows. Valid until the next report. */
+struct registry_process {
+    const char *role, *process; /* process: name@host */
+    uint32_t pid;
+    int64_t started_wall_ms;
+    bool is_replaced;                 /* its successor is here: it drains */
+    bool is_down;                     /* so a witness says: pid and start are none */
+    char state[REGISTRY_STATE_BYTES]; /* the witness's word; "": there is none */
+    const struct registry *registry;
+    const struct source *source;
+};
+/* Each of them once, in no order. A negative return of `each` stops and is returned. */
+int registry_each_process(const struct registry *registry,
+                          int (*each)(void *context, const struct registry_process *process), void *context);
+/* What it last reported by exactly this name. False: nothing. */
+bool registry_process_number(const struct registry_process *process, const char *name, int64_t *value_micro);
+/* How often it was restarted, over all its lives. False: nobody says. */
+bool registry_process_restarts(const struct registry_process *process, int64_t *count);
 
 #endif

@@ -9,8 +9,9 @@
 
 #include "statsd/totals.h"
 
-/* Appends the answer to `method` and sets its HTTP status; an unknown method is a 404 in the error form. 0 or
- * ERR_NOMEM. */
-int stats_answer(struct buffer *out, struct span method, const struct totals *totals, uint16_t *status);
+/* Appends the answer. 0 or ERR_NOMEM. */
+int stats_append(struct buffer *out, const struct totals *totals);
+/* Appends its "totals" and in them "cancelled" too: for the live feed. 0 or ERR_NOMEM. */
+int stats_append_live(struct buffer *out, const struct totals *totals);
 
 #endif

@@ -165,7 +165,7 @@ static void send_event(struct world *world, uint64_t number)
     char id[32];
     snprintf(id, sizeof id, "req-%07u", (unsigned)number);
     struct msg_event event = {.request_id = span_str(id),
-                              .started_wall_ms = 1763900000000 + (int64_t)number,
+                              .started_wall_ms = clock_wall_ms(),
                               .duration_ms = 900,
                               .key_id = SPAN("password"),
                               .credential_id = SPAN("c1"),

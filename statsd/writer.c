@@ -14,20 +14,26 @@ enum {
     COUNTERS_IDLE_MS = 5000, /* and go alone this often: an idle system writes little */
     BACKOFF_FIRST_MS = 100,  /* a moment's trouble */
     BACKOFF_LAST_MS = 5000,  /* a full disk that somebody clears: back within seconds */
-    INBOX_BYTES = 64 << 20   /* some 400,000 events while a commit is slow or fails */
+    INBOX_BYTES = 64 << 20,  /* some 400,000 events while a commit is slow or fails */
+    TIDY_PAUSE_MS = 20,      /* between two steps: most of the time is the commits' */
+    TIDY_REST_MS = 60 * 1000 /* when nothing is left to tidy, or it failed */
 };
 
 enum writer_state { WRITER_CLOSED, WRITER_IDLE, WRITER_WORKING, WRITER_WAITING };
 
+enum job_kind { JOB_OPEN, JOB_COMMIT, JOB_TIDY };
+
 /* What the thread works on, and what it found. Nothing else of the writer is touched there. */
 struct job {
-    bool open_first; /* the ledger is closed: open it, and that is all */
+    enum job_kind kind;
     struct ledger *ledger;
     const struct totals *totals; /* read-only for both threads while the job runs */
     struct span train;
     struct counter_rows counters; /* commit: to write. open: what was loaded */
     struct totals *result;        /* commit: the delta. open: what was loaded */
+    struct retention retention;
     int64_t now_wall_ms, took_us;
+    bool more; /* tidy: another step is due */
     int error;
 };
 
@@ -37,9 +43,11 @@ struct writer {
     const struct writer_handlers *handlers;
     void *owner;
     enum writer_state state;
-    bool closing, flushing, failing, counters_in_job;
-    unsigned parts_left; /* while closing: timer and job, whichever ends last disposes */
+    bool closing, flushing, failing, counters_in_job, tidy_due;
+    unsigned parts_left; /* while closing: timers and job, whichever ends last disposes */
     uv_timer_t timer;    /* batch, idle counters, or back-off */
+    uv_timer_t tidy_timer;
+    struct retention retention;
     uv_work_t work;
     struct job job;
     struct ledger *ledger;
@@ -52,6 +60,8 @@ struct writer {
 };
 
 static void begin_job(struct writer *writer);
+static void begin_tidying(struct writer *writer);
+static void tidy_after(struct writer *writer, int64_t delay_ms);
 static void plan(struct writer *writer);
 
 /* ---- on the thread ---- */
@@ -61,10 +71,17 @@ static void run_job(uv_work_t *work)
     struct writer *writer = work->data;
     struct job *job = &writer->job;
     int64_t started_us = clock_now_us();
-    if (job->open_first)
+    switch (job->kind) {
+    case JOB_OPEN:
         job->error = ledger_open(job->ledger, job->now_wall_ms, job->totals, job->result, &job->counters);
-    else
+        break;
+    case JOB_COMMIT:
         job->error = ledger_commit(job->ledger, job->train, &job->counters, job->result);
+        break;
+    case JOB_TIDY:
+        job->error = ledger_tidy(job->ledger, &job->retention, job->now_wall_ms, &job->more);
+        break;
+    }
     job->took_us = clock_now_us() - started_us;
 }
 
@@ -107,6 +124,7 @@ static void take_opened(struct writer *writer)
     writer->ever_opened = true;
     writer->set_aside_known = ledger_set_aside_count(writer->ledger);
     writer->state = WRITER_IDLE;
+    tidy_after(writer, TIDY_PAUSE_MS);
 }
 
 static void take_committed(struct writer *writer)
@@ -134,7 +152,7 @@ static void take_failed(struct writer *writer)
 {
     if (writer->counters_in_job)
         registry_settle(writer->registry, false);
-    bool set_aside = !writer->job.open_first && !ledger_is_open(writer->ledger);
+    bool set_aside = writer->job.kind != JOB_OPEN && writer->job.error == ERR_INVALID;
     note_failure(writer, writer->job.error);
     writer->state = set_aside ? WRITER_CLOSED : WRITER_WAITING;
 }
@@ -146,15 +164,26 @@ static void release_job(struct writer *writer)
     writer->counters_in_job = false;
 }
 
+static void take_tidied(struct writer *writer)
+{
+    writer->state = WRITER_IDLE;
+    tidy_after(writer, writer->job.more ? TIDY_PAUSE_MS : TIDY_REST_MS);
+}
+
 static void take_result(struct writer *writer)
 {
+    enum job_kind kind = writer->job.kind;
     if (writer->job.error < 0)
         take_failed(writer);
-    else if (writer->job.open_first)
+    else if (kind == JOB_OPEN)
         take_opened(writer);
-    else
+    else if (kind == JOB_COMMIT)
         take_committed(writer);
-    if (writer->job.error == 0 && !writer->job.open_first)
+    else
+        take_tidied(writer);
+    if (writer->job.error < 0)
+        tidy_after(writer, TIDY_REST_MS);
+    else if (kind == JOB_COMMIT)
         note_success(writer); /* an open ledger may still be on a full disk */
     release_job(writer);
 }
@@ -213,11 +242,32 @@ static void wait_longer(struct writer *writer)
     wait_for(writer, writer->backoff_ms);
 }
 
-/* After a job: the next one, or rest. */
+static void on_tidy_timer(uv_timer_t *timer)
+{
+    struct writer *writer = timer->data;
+    writer->tidy_due = true;
+    if (writer->state == WRITER_IDLE)
+        begin_tidying(writer);
+}
+
+static void tidy_after(struct writer *writer, int64_t delay_ms)
+{
+    writer->tidy_due = false;
+    uv_update_time(writer->loop);
+    uv_timer_start(&writer->tidy_timer, on_tidy_timer, (uint64_t)delay_ms, 0);
+}
+
+/* After a job: the next one, or rest. A step of tidying comes after a commit only, and one with events
+ * waiting is followed by a commit: neither starves the other. */
 static void plan(struct writer *writer)
 {
+    bool tidied = writer->job.kind == JOB_TIDY;
     bool has_enough = inbox_sealed_count(writer->inbox) > 0 || /* left by a failure */
-                      inbox_gathered_count(writer->inbox) >= BATCH_EVENTS;
+                      inbox_gathered_count(writer->inbox) >= BATCH_EVENTS || (tidied && has_events(writer));
+    if (writer->state == WRITER_IDLE && writer->tidy_due && !tidied && !writer->flushing) {
+        begin_tidying(writer);
+        return;
+    }
     if (writer->state == WRITER_CLOSED ||
         (writer->state == WRITER_IDLE && (has_enough || writer->flushing))) {
         begin_job(writer);
@@ -242,30 +292,47 @@ static bool prepare_commit(struct writer *writer)
     return job->train.length > 0 || job->counters.count > 0;
 }
 
+static void queue_job(struct writer *writer)
+{
+    writer->state = WRITER_WORKING;
+    writer->work.data = writer;
+    int queued = uv_queue_work(writer->loop, &writer->work, run_job, on_job_done);
+    assert(queued == 0); /* it fails for want of a callback only */
+}
+
 static void begin_job(struct writer *writer)
 {
     struct job *job = &writer->job;
     uv_timer_stop(&writer->timer);
     *job = (struct job){.ledger = writer->ledger, .totals = writer->totals, .now_wall_ms = clock_wall_ms()};
     counter_rows_init(&job->counters);
-    job->open_first = !ledger_is_open(writer->ledger);
-    job->result = totals_new(job->open_first ? NULL : writer->totals);
+    job->kind = ledger_is_open(writer->ledger) ? JOB_COMMIT : JOB_OPEN;
+    job->result = totals_new(job->kind == JOB_OPEN ? NULL : writer->totals);
     if (!job->result) {
         writer->state = WRITER_WAITING;
         plan(writer);
         return;
     }
-    if (!job->open_first && !prepare_commit(writer)) { /* nothing changed: write nothing */
+    if (job->kind == JOB_COMMIT && !prepare_commit(writer)) { /* nothing changed: write nothing */
         release_job(writer);
         writer->flushing = false;
         writer->state = WRITER_IDLE;
         plan(writer);
         return;
     }
-    writer->state = WRITER_WORKING;
-    writer->work.data = writer;
-    int queued = uv_queue_work(writer->loop, &writer->work, run_job, on_job_done);
-    assert(queued == 0); /* it fails for want of a callback only */
+    queue_job(writer);
+}
+
+static void begin_tidying(struct writer *writer)
+{
+    uv_timer_stop(&writer->timer);
+    writer->tidy_due = false;
+    writer->job = (struct job){.kind = JOB_TIDY,
+                               .ledger = writer->ledger,
+                               .retention = writer->retention,
+                               .now_wall_ms = clock_wall_ms()};
+    counter_rows_init(&writer->job.counters);
+    queue_job(writer);
 }
 
 void writer_wake(struct writer *writer)
@@ -288,13 +355,14 @@ void writer_flush(struct writer *writer)
 
 /* ---- life ---- */
 
-struct writer *writer_new(uv_loop_t *loop, const char *directory, struct registry *registry,
-                          const struct writer_handlers *handlers, void *owner)
+struct writer *writer_new(uv_loop_t *loop, const char *directory, const struct retention *retention,
+                          struct registry *registry, const struct writer_handlers *handlers, void *owner)
 {
     struct writer *writer = calloc(1, sizeof *writer);
     if (!writer)
         return NULL;
     writer->loop = loop;
+    writer->retention = *retention;
     writer->registry = registry;
     writer->handlers = handlers;
     writer->owner = owner;
@@ -308,16 +376,16 @@ struct writer *writer_new(uv_loop_t *loop, const char *directory, struct registr
     }
     uv_timer_init(loop, &writer->timer);
     writer->timer.data = writer;
+    uv_timer_init(loop, &writer->tidy_timer);
+    writer->tidy_timer.data = writer;
     return writer;
 }
 
 int writer_open(struct writer *writer)
 {
     struct job *job = &writer->job;
-    *job = (struct job){.open_first = true,
-                        .ledger = writer->ledger,
-                        .totals = writer->totals,
-                        .now_wall_ms = clock_wall_ms()};
+    *job = (struct job){
+        .kind = JOB_OPEN, .ledger = writer->ledger, .totals = writer->totals, .now_wall_ms = clock_wall_ms()};
     counter_rows_init(&job->counters);
     job->result = totals_new(NULL);
     writer->work.data = writer;
@@ -351,8 +419,9 @@ void writer_free(struct writer **writer)
     if (!*writer)
         return;
     (*writer)->closing = true;
-    (*writer)->parts_left = (*writer)->state == WRITER_WORKING ? 2 : 1;
+    (*writer)->parts_left = (*writer)->state == WRITER_WORKING ? 3 : 2;
     uv_close((uv_handle_t *)&(*writer)->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&(*writer)->tidy_timer, on_timer_closed);
     *writer = NULL;
 }
 

@@ -5,6 +5,7 @@
  *   CLOSED    -> open the ledger                       (at once, or after a back-off)
  *   IDLE      -> 50 ms after the first event, or at 1,000 events: commit; with one a second at most also the
  *                counters; counters alone every 5 s
+ *                between two commits also a step of tidying (tidy.h), if one is due
  *   WORKING   -> done: acknowledge, merge the sums, IDLE; failed: WAITING; corrupt and set aside: CLOSED
  *   WAITING   -> 100 ms, doubling to 5 s, then the same again. Nothing is acknowledged meanwhile
  *
@@ -33,9 +34,9 @@ struct writer_counters {
     int64_t last_commit_us;
 };
 
-/* Borrows registry, handlers and owner. Returns owned, NULL when out of memory. */
-struct writer *writer_new(uv_loop_t *loop, const char *directory, struct registry *registry,
-                          const struct writer_handlers *handlers, void *owner);
+/* Copies the retention; borrows registry, handlers and owner. Returns owned, NULL when out of memory. */
+struct writer *writer_new(uv_loop_t *loop, const char *directory, const struct retention *retention,
+                          struct registry *registry, const struct writer_handlers *handlers, void *owner);
 /* Opens the ledger now, blocking: for the start. 0; ERR_VERSION and ERR_BUSY (another program's ledger: do
  * not start); any other failure is logged, and tried again on the loop. */
 int writer_open(struct writer *writer);
