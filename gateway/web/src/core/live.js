@@ -59,6 +59,8 @@ async function listen(signal) {
     timer = setTimeout(() => silence.abort(), SILENCE_MS);
   };
   let heard = false;
+  const lose = () => silence.abort(); // the browser knows before the silence does
+  addEventListener('offline', lose);
   try {
     hear();
     const response = await ask('/api/live', { signal: AbortSignal.any([signal, silence.signal]) });
@@ -78,6 +80,7 @@ async function listen(signal) {
     return heard; // there is no answer, or it broke: the caller tries again
   } finally {
     clearTimeout(timer);
+    removeEventListener('offline', lose);
     silence.abort();
   }
 }

@@ -67,7 +67,7 @@ function Inside() {
   }, [name]);
   return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById('main').focus(); }}>${t('shell.skip')}</a>
     <div class="frame">
-      <aside class="side side-fixed"><${Brand} /><${Navigation} current=${name} /><div class="side-foot"><${HealthPill} /><${Preferences} /><${SignOut} /></div></aside>
+      <aside class="side-column"><div class="side side-fixed"><${Brand} /><${Navigation} current=${name} /><div class="side-foot"><${HealthPill} /><${Preferences} /><${SignOut} /></div></div></aside>
       <header class="top"><${IconButton} icon="menu" label=${t('shell.open_menu')} onClick=${() => setMenu(true)} aria-expanded=${menu ? 'true' : 'false'} /><${Brand} /><${HealthPill} /></header>
       <main id="main" class="main" tabindex="-1">${view ? html`<${view.View} key=${name} params=${params} />` : html`<${NotFound} />`}</main>
     </div>

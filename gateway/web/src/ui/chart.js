@@ -18,10 +18,10 @@ function axisTimes(range) {
   return (plot, splits) => splits.map((at) => formatter.format(new Date(at * 1000)));
 }
 
-// Running sums, so that each series is drawn upon the one before; null stays a gap of its own.
+// Running sums, so that each series is drawn upon the one before. What adds nothing is not drawn.
 function stack(values) {
   const sums = values[0].map(() => 0);
-  return values.map((one) => one.map((value, i) => (sums[i] += value ?? 0)));
+  return values.map((one) => one.map((value, i) => (value ? (sums[i] += value) : null)));
 }
 
 function optionsOf(uPlot, { series, stacked, kind, format, height, width, range, onCursor }) {
@@ -57,6 +57,7 @@ function Plot({ times, series, stacked, kind, format, height, step, onCursor, in
   const made = useRef(null);
   const colors = paint.value;
   useEffect(() => {
+    const place = ref.current;
     let plot = null;
     let isGone = false;
     let watcher;
@@ -64,12 +65,12 @@ function Plot({ times, series, stacked, kind, format, height, step, onCursor, in
       if (isGone) return;
       const values = series.map((one) => one.values);
       const range = [times[0] - step / 2, times[times.length - 1] + step / 2];
-      const width = ref.current.clientWidth;
+      const width = place.clientWidth;
       const options = optionsOf(uPlot, { series, stacked, kind, format, height, width, range, onCursor });
-      plot = new uPlot(options, [times, ...(stacked ? stack(values).reverse() : values)], ref.current);
+      plot = new uPlot(options, [times, ...(stacked ? stack(values).reverse() : values)], place);
       made.current = plot;
-      watcher = new ResizeObserver(() => plot.setSize({ width: ref.current.clientWidth, height }));
-      watcher.observe(ref.current);
+      watcher = new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height }));
+      watcher.observe(place);
     });
     return () => {
       isGone = true;

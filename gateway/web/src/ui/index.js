@@ -210,6 +210,7 @@ export function Menu({ label, icon = 'more', items }) {
     </div>`;
 }
 
+export { Chart } from './chart.js';
 export { toast, Toasts } from './toast.js';
 export { confirm, Confirmation } from './confirm.js';
 import { toast } from './toast.js';

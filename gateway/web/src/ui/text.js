@@ -28,7 +28,7 @@ export const chart = {
 export const shell = {
   en: {
     skip: 'Skip to the content', navigation: 'Main', open_menu: 'Open the menu', close_menu: 'Close the menu', title: '{view} · codebuddy2api',
-    theme: 'Theme', theme_system: 'System', theme_light: 'Light', theme_dark: 'Dark', language: 'Language', language_system: 'As the browser',
+    theme: 'Theme', theme_system: 'System', theme_light: 'Light', theme_dark: 'Dark', language: 'Language', language_system: 'Auto',
     sign_out: 'Sign out', sign_out_failed: 'Signing out failed: {why}', starting: 'Connecting to the gateway',
     healthy: 'Healthy', degraded: 'Degraded', unhealthy: 'Unhealthy', unknown: 'Checking', lost: 'Connection lost',
     lost_long: 'The connection to the gateway is lost. What you see may be old; trying again by itself.', back: 'Connected again.',
@@ -36,7 +36,7 @@ export const shell = {
   },
   zh: {
     skip: '跳到内容', navigation: '主导航', open_menu: '打开菜单', close_menu: '关闭菜单', title: '{view} · codebuddy2api',
-    theme: '主题', theme_system: '跟随系统', theme_light: '浅色', theme_dark: '深色', language: '语言', language_system: '跟随浏览器',
+    theme: '主题', theme_system: '跟随系统', theme_light: '浅色', theme_dark: '深色', language: '语言', language_system: '自动',
     sign_out: '退出登录', sign_out_failed: '退出失败：{why}', starting: '正在连接网关',
     healthy: '正常', degraded: '降级', unhealthy: '异常', unknown: '检查中', lost: '连接中断',
     lost_long: '与网关的连接已中断，所见内容可能已过时；正在自动重连。', back: '已重新连接。',

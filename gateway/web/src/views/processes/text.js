@@ -7,7 +7,7 @@ export const processes = {
     total: '{n} processes', total_memory: 'Memory in all', total_restarts: 'Restarts', worst_lag: 'Longest loop lag', oldest: 'Running for',
     role_supervisor: 'Supervisor', role_gateway: 'Gateway', role_upstream_worker: 'Upstream worker', role_credd: 'Credentials (credd)', role_statsd: 'Statistics (statsd)',
     state_starting: 'Starting', state_ready: 'Ready', state_stopping: 'Stopping', state_backing_off: 'Restarting', state_parked: 'Parked', state_draining: 'Draining', state_gone: 'Gone',
-    lag_hint: 'How late the process\'s event loop comes to its work. Over 50 ms requests begin to feel it.',
+    lag_hint: 'over {n} ms, requests feel it',
   },
   zh: {
     title: '进程', lead: '正在运行的进程、运行时长与状态。出错的进程由 supervisor 重启。', caption: '本服务的进程',
@@ -16,6 +16,6 @@ export const processes = {
     total: '{n} 个进程', total_memory: '内存合计', total_restarts: '重启次数', worst_lag: '最大循环延迟', oldest: '已运行',
     role_supervisor: '监督进程', role_gateway: '网关', role_upstream_worker: '上游工作进程', role_credd: '凭证（credd）', role_statsd: '统计（statsd）',
     state_starting: '启动中', state_ready: '就绪', state_stopping: '停止中', state_backing_off: '重启中', state_parked: '已停用', state_draining: '排空中', state_gone: '已退出',
-    lag_hint: '进程事件循环处理工作的滞后时间。超过 50 毫秒时请求会有感觉。',
+    lag_hint: '超过 {n} ms 时请求会有感觉',
   },
 };

@@ -39,22 +39,23 @@ function columns(hasSupervisor, manyHosts) {
   ];
 }
 
+// `list` is null while it is not known: the same room, and dashes.
 function Summary({ list }) {
-  const sum = (name) => list.reduce((all, one) => all + (one[name] ?? 0), 0);
-  const most = (name) => Math.max(0, ...list.map((one) => one[name] ?? 0));
-  const oldest = Math.min(...list.map((one) => one.up_since ?? Infinity));
+  const sum = (name) => list && list.reduce((all, one) => all + (one[name] ?? 0), 0);
+  const most = (name) => list && Math.max(0, ...list.map((one) => one[name] ?? 0));
+  const oldest = list ? Math.min(...list.map((one) => one.up_since ?? Infinity)) : null;
   const facts = [
-    [t('processes.total', { n: list.length }), span(Number.isFinite(oldest) ? now.value - oldest : null), t('processes.oldest')],
+    [t('processes.oldest'), span(Number.isFinite(oldest) && oldest ? now.value - oldest : null), list ? t('processes.total', { n: list.length }) : ''],
     [t('processes.total_memory'), bytes(sum('rss_bytes'))],
     [t('processes.total_restarts'), count(sum('restarts'))],
-    [t('processes.worst_lag'), duration(most('loop_lag_ms')), t('processes.lag_hint')],
+    [t('processes.worst_lag'), duration(most('loop_lag_ms')), t('processes.lag_hint', { n: LAG_WARN_MS })],
   ];
-  return html`<dl class="tiles">${facts.map(([label, value, hint]) => html`<div class="tile" key=${label} title=${hint}><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>`;
+  return html`<dl class="tiles">${facts.map(([label, value, note]) => html`<div class="tile" key=${label}><dt>${label}</dt><dd>${value}</dd>${note !== undefined && html`<dd class="tile-note">${note}</dd>`}</div>`)}</dl>`;
 }
 
 function Tree() {
   const said = live.processes.value;
-  if (!said) return html`<${Card}><${Skeleton} lines=${6} /><//>`;
+  if (!said) return html`<${Summary} list=${null} /><${Card}><${Skeleton} height=${230} /><//>`;
   const list = inOrder(said.processes);
   if (list.length === 0) return html`<${Card}><${Empty} icon="processes" title=${t('processes.none')}>${t('processes.none_text')}<//><//>`;
   const hasSupervisor = list.some(({ role }) => role === 'supervisor');
