@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The views, in the order of the navigation. Each: name (its address and its part of the texts, with a `title`),
 // icon, and View, a component that gets the address's parameters.
+import { Keys } from './keys/view.js';
 import { Overview } from './overview/view.js';
 import { Processes } from './processes/view.js';
 import { Requests } from './requests/view.js';
 
 export const views = [
   { name: 'overview', icon: 'overview', View: Overview },
+  { name: 'keys', icon: 'keys', View: Keys },
   { name: 'requests', icon: 'requests', View: Requests },
   { name: 'processes', icon: 'processes', View: Processes },
 ];
