@@ -187,6 +187,28 @@ static void test_add(void **state)
     json_decref(a);
 }
 
+static void test_add_a_whole_file(void **state)
+{
+    struct world *world = *state;
+    struct client *client = &world->client;
+    const json_t *added =
+        call(client, "credentials.add",
+             "{\"filename\":\"desk top.json\",\"file\":{\"auth\":{\"accessToken\":\"" TOKEN_A
+             "-w\",\"domain\":\"x.example\"},\"account\":{\"uid\":\"u7\"},\"other\":[1,{}]}}",
+             201);
+    assert_string_equal(text(added, "filename"), "desk_top.json");
+    json_t *file = read_credential(world, "desk_top.json");
+    assert_string_equal(text(json_object_get(file, "auth"), "accessToken"), TOKEN_A "-w");
+    assert_int_equal(json_array_size(json_object_get(file, "other")), 2); /* nothing is lost */
+    assert_null(json_object_get(file, "bearer_token"));
+    assert_non_null(json_object_get(file, "site")); /* tied to the default site */
+    json_decref(file);
+    call(client, "credentials.add", "{\"file\":{\"bearer_token\":\"t\",\"site\":\"intl\"}}", 201);
+    file = read_credential(world, "credential.json");
+    assert_string_equal(text(file, "site"), "intl");
+    json_decref(file);
+}
+
 /* credd anew, with another CODEBUDDY_API_ENDPOINT. */
 static void move_to(struct world *world, const char *endpoint, const char *role)
 {
@@ -256,6 +278,12 @@ static void test_add_bad_fields(void **state)
         {"{\"bearer_token\":\"t\",\"site\":\"mars\"}", "site"},
         {"{\"bearer_token\":\"t\",\"site\":{}}", "site"},
         {"{\"bearer_token\":\"t\",\"api_endpoint\":\"https://evil.example\"}", "api_endpoint"},
+        {"{\"file\":\"t\"}", "file"},
+        {"{\"file\":{\"bearer_token\":\"t\"},\"site\":\"cn\"}", "file"},
+        {"{\"file\":{\"bearer_token\":\"t\"},\"filename\":\"\"}", "filename"},
+        {"{\"file\":{}}", "bearer_token"},
+        {"{\"file\":{\"auth\":{\"accessToken\":7}}}", "accessToken"},
+        {"{\"file\":{\"bearer_token\":\"t\",\"api_endpoint\":\"https://evil.example\"}}", "api_endpoint"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         fails(client, "credentials.add", bad[i].arguments, 422, bad[i].param);
@@ -444,6 +472,7 @@ int main(void)
         T(test_list),
         T(test_add),
         T(test_added_files_stay_with_their_endpoint),
+        T(test_add_a_whole_file),
         T(test_add_bad_fields),
         T(test_which_one),
         T(test_bad_questions),

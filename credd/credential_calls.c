@@ -213,6 +213,7 @@ struct adding {
     struct credential_calls *calls;
     struct call *call;
     bool is_named; /* by the asker */
+    bool is_whole; /* a file as it came */
 };
 
 static void reply_added(struct adding *adding, const char *filename)
@@ -237,6 +238,22 @@ static void on_added(void *context, int error, const char *filename)
     else
         call_fail_error(adding->call, error);
     free(adding);
+}
+
+/* A file as some other tool wrote it: nothing of it is changed or lost. NULL with the call answered. */
+static json_t *whole_file_of(struct call *call, const json_t *arguments)
+{
+    const json_t *filename = json_object_get(arguments, "filename");
+    json_t *file = json_deep_copy(json_object_get(arguments, "file"));
+    if (!json_is_object(file) || json_object_size(arguments) != (filename ? 2u : 1u))
+        call_fail(call, FAILURE_BAD_FIELD, "file",
+                  "file must be an object, with nothing but filename beside it.");
+    else if (filename && (!json_is_string(filename) || json_string_length(filename) == 0))
+        call_fail(call, FAILURE_BAD_FIELD, "filename", "The field is of a kind it cannot be.");
+    else
+        return file;
+    json_decref(file);
+    return NULL;
 }
 
 /* The kinds of argument are checked here, what they say by reading the file that comes of them. NULL with the
@@ -281,13 +298,33 @@ static void fail_with_problem(struct call *call, const char *problem)
     call_fail(call, FAILURE_BAD_FIELD, field, problem);
 }
 
+/* Says itself where its token may go. */
+static bool names_its_site(const json_t *file)
+{
+    static const char *const names[] = {"site", "site_type", "siteType", "api_endpoint", "apiEndpoint"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (json_object_get(file, names[i]))
+            return true;
+    return false;
+}
+
+/* What we know beyond what was given: where the token belongs, and what it says of its owner. A whole file
+ * keeps what it says itself. */
+static int complete(struct adding *adding, json_t *file, struct buffer *wanted,
+                    char problem[CREDENTIAL_PROBLEM_BYTES])
+{
+    int error = 0;
+    if (!adding->is_whole || !names_its_site(file))
+        error = credential_object_tie(file, adding->calls->parts.sites, problem);
+    return error || adding->is_whole ? error : credential_object_describe(file, wanted);
+}
+
 static int add(struct adding *adding, json_t *file, const json_t *filename)
 {
     struct buffer wanted = {0}, text = {0};
     char name[CREDENTIAL_NAME_BYTES], problem[CREDENTIAL_PROBLEM_BYTES];
     const json_t *user_id = json_object_get(file, "user_id");
-    int error = credential_object_tie(file, adding->calls->parts.sites, problem);
-    error = error ? error : credential_object_describe(file, &wanted);
+    int error = complete(adding, file, &wanted, problem);
     error = error ? error : credential_text_append(file, &text);
     error = error ? error : credential_text_check(buffer_span(&text), adding->calls->parts.sites, problem);
     if (error == ERR_INVALID) {
@@ -309,7 +346,8 @@ static int add(struct adding *adding, json_t *file, const json_t *filename)
 
 static void answer_add(void *owner, struct call *call, const json_t *arguments)
 {
-    json_t *file = file_of(call, arguments);
+    bool is_whole = json_object_get(arguments, "file") != NULL;
+    json_t *file = is_whole ? whole_file_of(call, arguments) : file_of(call, arguments);
     if (!file)
         return;
     const json_t *filename = json_object_get(arguments, "filename");
@@ -317,7 +355,7 @@ static void answer_add(void *owner, struct call *call, const json_t *arguments)
     if (!adding) {
         call_fail_error(call, ERR_NOMEM);
     } else {
-        *adding = (struct adding){owner, call, filename != NULL};
+        *adding = (struct adding){owner, call, filename != NULL, is_whole};
         if (add(adding, file, filename) < 0)
             free(adding);
     }
@@ -329,7 +367,7 @@ static void answer_add(void *owner, struct call *call, const json_t *arguments)
 
 static const struct call_method methods[] = {
     {"credentials.list", answer_list, ""},
-    {"credentials.add", answer_add, "bearer_token user_id filename refresh_token expires_in site"},
+    {"credentials.add", answer_add, "bearer_token user_id filename refresh_token expires_in site file"},
     {"credentials.select", answer_select, "id index"},
     {"credentials.auto", answer_auto, ""},
     {"credentials.toggle_rotation", answer_toggle_rotation, ""},
