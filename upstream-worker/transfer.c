@@ -17,7 +17,8 @@ enum {
     SEND_SMALL_BYTES = 16 << 10,   /* libcurl's least; kept to the transfer's end over TLS */
     SEND_BYTES = 64 << 10,
     LINGER_MS = 1000,
-    LINGER_BYTES = 64 << 10
+    LINGER_BYTES = 64 << 10,
+    LIBCURL_CONNECT_MAX_MS = 300000 /* what libcurl allows by itself */
 };
 
 /* RUNNING until libcurl is done, then OVER; the caller's in both. LINGERING: nobody's, waits for its end.
@@ -30,17 +31,19 @@ struct transfer {
     enum transfer_state state;
     bool is_https; /* what the handle is set up for */
     bool is_touched, is_paused, has_dropped_call;
-    int fd; /* of its connection, -1 if not known */
+    bool is_connecting; /* on that list */
+    int fd;             /* of its connection, -1 if not known */
     const struct transfer_handlers *handlers;
     void *owner;
     const struct payload *payload;
     struct payload_cursor cursor;
     struct response_head head;
     CURLcode code;
-    int64_t linger_until_ms;
+    int64_t connect_until_ms, linger_until_ms;
     size_t lingered_bytes;
     struct transfer *prev, *next;                 /* in the pool, or among the lingering */
     struct transfer *touched_prev, *touched_next; /* among those to settle */
+    struct transfer *connecting_prev, *connecting_next;
 };
 
 struct transfers {
@@ -48,7 +51,7 @@ struct transfers {
     struct curl_loop *curl_loop;
     struct transfers_options options;
     struct transfer *spare[2]; /* for http and for https */
-    struct transfer *lingering, *touched;
+    struct transfer *lingering, *touched, *connecting;
     size_t spare_count, running_count;
 };
 
@@ -80,6 +83,36 @@ static void on_settle(void *owner)
     }
 }
 
+/* ---- connecting ---- */
+
+/* The time to connect is watched here and not by libcurl, which would keep a timer for each transfer until it
+ * fires, long after the connection stands: two operations on a tree of all of them for every event (1 µs). */
+static void transfer_begin_connecting(struct transfer *transfer, int64_t limit_ms)
+{
+    transfer->is_connecting = true;
+    transfer->connect_until_ms = (int64_t)uv_now(transfer->home->loop) + limit_ms;
+    DL_APPEND2(transfer->home->connecting, transfer, connecting_prev, connecting_next);
+}
+
+static void transfer_end_connecting(struct transfer *transfer)
+{
+    if (!transfer->is_connecting)
+        return;
+    transfer->is_connecting = false;
+    DL_DELETE2(transfer->home->connecting, transfer, connecting_prev, connecting_next);
+}
+
+/* A connection stands, TLS included, and the request is about to be sent. */
+static int on_connected(void *context, char *far_address, char *near_address, int far_port, int near_port)
+{
+    (void)far_address;
+    (void)near_address;
+    (void)far_port;
+    (void)near_port;
+    transfer_end_connecting(context);
+    return CURL_PREREQFUNC_OK;
+}
+
 /* ---- life ---- */
 
 static void transfer_free(struct transfer *transfer)
@@ -93,6 +126,7 @@ static void transfer_recycle(struct transfer *transfer)
 {
     struct transfers *home = transfer->home;
     transfer_untouch(transfer);
+    transfer_end_connecting(transfer);
     if (home->spare_count >= SPARE_MAX ||
         curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL) != CURLE_OK) {
         transfer_free(transfer);
@@ -111,6 +145,7 @@ static void on_done(void *owner, CURL *easy, CURLcode code)
     struct transfer *transfer = NULL;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
     transfer->code = code;
+    transfer_end_connecting(transfer);
     transfers->running_count--;
     if (transfer->state == TRANSFER_LINGERING) {
         DL_DELETE(transfers->lingering, transfer);
@@ -206,6 +241,8 @@ static int transfer_set_up(struct transfer *transfer)
     SET(CURLOPT_READDATA, transfer);
     SET(CURLOPT_SEEKFUNCTION, on_seek);
     SET(CURLOPT_SEEKDATA, transfer);
+    SET(CURLOPT_PREREQFUNCTION, on_connected);
+    SET(CURLOPT_PREREQDATA, transfer);
     if (code != CURLE_OK)
         return ERR_NOMEM;
     return curl_loop_prepare(transfer->home->curl_loop, transfer->easy);
@@ -254,7 +291,8 @@ static int transfer_set_call(struct transfer *transfer, const struct transfer_ca
     SET(CURLOPT_POST, 1L);
     SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)payload->length);
     SET(CURLOPT_POSTFIELDS, is_small ? payload->pieces[0].data : NULL); /* NULL: by on_read */
-    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)call->connect_timeout_ms);
+    SET(CURLOPT_CONNECTTIMEOUT_MS,
+        call->connect_timeout_ms > LIBCURL_CONNECT_MAX_MS ? (long)call->connect_timeout_ms : 0L);
     return code == CURLE_OK ? 0 : ERR_NOMEM;
 }
 
@@ -298,6 +336,7 @@ struct transfer *transfer_start(struct transfers *transfers, const struct transf
     }
     transfer->state = TRANSFER_RUNNING;
     transfers->running_count++;
+    transfer_begin_connecting(transfer, call->connect_timeout_ms);
     return transfer;
 }
 
@@ -438,9 +477,25 @@ static void transfers_cut_lingering(struct transfers *transfers, int64_t until_m
     }
 }
 
+/* Those of libcurl that wait for another's connection to stand (PIPEWAIT) are among them. */
+static void transfers_cut_connecting(struct transfers *transfers, int64_t now_ms)
+{
+    struct transfer *transfer, *next;
+    DL_FOREACH_SAFE2(transfers->connecting, transfer, next, connecting_next)
+    {
+        if (transfer->connect_until_ms > now_ms)
+            continue;
+        curl_loop_remove(transfers->curl_loop, transfer->easy);
+        on_done(transfers, transfer->easy, CURLE_OPERATION_TIMEDOUT);
+    }
+    on_settle(transfers);
+}
+
 void transfers_tick(struct transfers *transfers)
 {
-    transfers_cut_lingering(transfers, (int64_t)uv_now(transfers->loop));
+    int64_t now_ms = (int64_t)uv_now(transfers->loop);
+    transfers_cut_lingering(transfers, now_ms);
+    transfers_cut_connecting(transfers, now_ms);
 }
 
 void transfers_free(struct transfers **transfers_at)

@@ -66,7 +66,8 @@ struct transfers;
 struct transfers *transfers_new(uv_loop_t *loop, const struct transfers_options *options);
 /* Every transfer must have been given up. NULL-safe. */
 void transfers_free(struct transfers **transfers);
-/* Cuts those that were left to finish by themselves and did not. Call every few 100 ms. */
+/* Ends those that did not connect in time, and cuts those that were left to finish by themselves and did not.
+ * May settle some. Call every few 100 ms. */
 void transfers_tick(struct transfers *transfers);
 size_t transfers_connection_count(const struct transfers *transfers);
 

@@ -6,9 +6,12 @@
 #include "upstream-worker/fake_peers.h"
 #include "upstream-worker/request_body.h"
 
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <sodium.h>
@@ -29,6 +32,14 @@ static int start(void **state)
 static int start_patient(void **state)
 {
     static const char *const environment[] = {"CODEBUDDY_KEEPALIVE_S=1", NULL};
+    (void)state;
+    fake_world_start(&world, environment);
+    return 0;
+}
+
+static int start_quick_to_connect(void **state)
+{
+    static const char *const environment[] = {"CODEBUDDY_CONNECT_TIMEOUT_S=1", NULL};
     (void)state;
     fake_world_start(&world, environment);
     return 0;
@@ -337,6 +348,42 @@ static void test_a_dead_upstream_is_502(void **state)
     check_ok(ask_and_wait("s:chunks", true));
 }
 
+/* A listening socket whose queue is full: who connects gets no answer. */
+static int jam(char *url, size_t size, int *clients, size_t client_count)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(listen(fd, 0), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    for (size_t i = 0; i < client_count; i++) {
+        clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        connect(clients[i], (struct sockaddr *)&address, length);
+    }
+    snprintf(url, size, "http://127.0.0.1:%d", ntohs(address.sin_port));
+    return fd;
+}
+
+static void test_who_does_not_answer_a_connect_is_given_up(void **state)
+{
+    int clients[4];
+    char url[sizeof world.upstream_url];
+    (void)state;
+    memcpy(url, world.upstream_url, sizeof url);
+    int fd = jam(world.upstream_url, sizeof world.upstream_url, clients, sizeof clients / sizeof *clients);
+    int64_t since_ms = clock_now_ms();
+    struct fake_request *request = ask_and_wait("s:ok", true);
+    check_failed(request, FAILURE_UPSTREAM_TIMEOUT);
+    assert_true(clock_now_ms() - since_ms >= 2000); /* tried twice, a second each */
+    assert_int_equal(fake_wait_event(&world, request)->event.attempts, 2);
+    for (size_t i = 0; i < sizeof clients / sizeof *clients; i++)
+        close(clients[i]);
+    close(fd);
+    memcpy(world.upstream_url, url, sizeof url);
+    check_ok(ask_and_wait("s:chunks", true));
+}
+
 /* ---- the client ---- */
 
 static void check_cancelled(struct fake_request *request)
@@ -502,6 +549,8 @@ int main(void)
         TEST(test_broken_answers),
         TEST(test_silence_is_a_timeout),
         TEST(test_a_dead_upstream_is_502),
+        cmocka_unit_test_setup_teardown(test_who_does_not_answer_a_connect_is_given_up,
+                                        start_quick_to_connect, stop),
         TEST_PATIENT(test_cancel_reaches_the_upstream),
         TEST(test_a_reader_who_stops_costs_one_window),
         TEST(test_a_big_plain_answer_passes_the_window),
