@@ -33,6 +33,7 @@ int main(int argc, char **argv)
 
     exit_code = EXIT_SYSTEM; /* from here on a restart can help */
     service = service_new("gateway", instance, &settings);
+    service_prefer_batches();
     if (service)
         gateway = gateway_new(service);
     if (!gateway)

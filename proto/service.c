@@ -7,7 +7,9 @@
 #include "proto/log_sink.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -326,6 +328,13 @@ struct service *service_new(const char *role, int instance, const struct setting
     service_start_handles(service);
     supervisor_attach(service);
     return service;
+}
+
+void service_prefer_batches(void)
+{
+    const struct sched_param param = {0};
+    if (sched_setscheduler(0, SCHED_BATCH, &param) < 0)
+        log_info(NULL, "scheduling_unchanged", LOG_STR("problem", strerror(errno))); /* slower, not worse */
 }
 
 static void close_if_open(uv_handle_t *handle, void *argument)

@@ -26,6 +26,12 @@ struct service *service_new(const char *role, int instance, const struct setting
 /* Closes what is left on the loop. Everything made on the service must be freed before. NULL-safe. */
 void service_free(struct service **service);
 
+/* Asks that threads of this process which wake up wait until whoever has the CPU sleeps or has had its turn
+ * (SCHED_BATCH), for the process's life. For processes that relay: on a busy machine their peers then finish
+ * what they send, and it is handled in one turn rather than a few bytes at a time; where a CPU is idle it
+ * changes nothing. Before threads are started, i.e. before links. */
+void service_prefer_batches(void);
+
 uv_loop_t *service_loop(struct service *service);
 const struct settings *service_settings(const struct service *service);
 const char *service_role(const struct service *service);

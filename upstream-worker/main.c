@@ -53,6 +53,7 @@ int main(int argc, char **argv)
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         goto out;
     service = service_new("upstream-worker", instance, &settings);
+    service_prefer_batches();
     live = live_new(&settings);
     reporter = service && live ? reporter_new(service) : NULL;
     worker = reporter ? worker_new(service, live, reporter) : NULL;
