@@ -10,7 +10,6 @@ import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { PATIENCE_MS } from '../e2e/process.mjs';
 import { BIN_DIR, startSystem } from '../e2e/harness.mjs';
-import { startStandIn } from './stand_in.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const SHOTS = join(here, 'screenshots');
@@ -27,28 +26,23 @@ const HEIGHTS = { 390: 844, 1280: 860, 2560: 1300 };
 export async function startWorld(options = {}) {
   const system = await startSystem({ ...options, env: { CODEBUDDY_WEB_DIR: WEB_DIR, ...options.env } });
   const browser = await chromium.launch({ executablePath: process.env.CB_CHROMIUM ?? '/usr/bin/chromium', headless: true, args: ARGUMENTS });
-  const isWhole = (await system.fetch('/api/live', { method: 'HEAD' })).status !== 404;
-  return new World(system, browser, isWhole ? null : await startStandIn(system));
+  return new World(system, browser);
 }
 
 class World {
-  constructor(system, browser, standIn) {
-    Object.assign(this, { system, browser, standIn, cookie: null });
-  }
-
-  get origin() {
-    return (this.standIn ?? this.system).origin;
+  constructor(system, browser) {
+    Object.assign(this, { system, browser, cookie: null });
   }
 
   // The session cookie of one sign-in, used by all pages of this world (sign-ins are limited per minute only when wrong).
   async session() {
     if (this.cookie) return this.cookie;
-    const response = await fetch(`${this.origin}/api/login`, {
+    const response = await fetch(`${this.system.origin}/api/login`, {
       method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ password: this.system.password }),
     });
     assert.equal(response.status, 200);
     const [, name, value] = /^(\w+)=([^;]+)/.exec(response.headers.get('set-cookie'));
-    this.cookie = { name, value, url: this.origin };
+    this.cookie = { name, value, url: this.system.origin };
     return this.cookie;
   }
 
@@ -60,7 +54,7 @@ class World {
     context.setDefaultTimeout(PATIENCE_MS);
     if (signedIn) await context.addCookies([await this.session()]);
     const page = new Page(this, context, await context.newPage(), { language, theme, width });
-    await page.tab.goto(`${this.origin}${path}#/${view}`);
+    await page.tab.goto(`${this.system.origin}${path}#/${view}`);
     if (signedIn) await page.tab.locator('#main').waitFor();
     else await page.tab.locator('.gate-card').waitFor();
     return page;
@@ -68,7 +62,6 @@ class World {
 
   async stop() {
     await this.browser.close();
-    this.standIn?.stop();
     await this.system.stop();
   }
 }

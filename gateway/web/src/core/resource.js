@@ -2,6 +2,9 @@
 // Something asked of the API by a view: { data, error, isLoading, reload }. While it is asked again the old data
 // stays, so nothing jumps; what an older question answers late is dropped.
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { feed } from './live.js';
+
+const AGAIN_MS = 1500; // the feed may be back before the service that answers
 
 // `load(signal)` is asked when the view appears and when `deps` change.
 export function useResource(load, deps) {
@@ -26,5 +29,13 @@ export function useResource(load, deps) {
       running.current = null;
     };
   }, [reload]);
+  // What failed because nobody was there to answer is asked again when the feed is back.
+  const isAway = state.error !== null && (state.error.status === 0 || state.error.status === 503);
+  const isBack = isAway && feed.value === 'open';
+  useEffect(() => {
+    if (!isBack) return undefined;
+    const timer = setTimeout(reload, AGAIN_MS);
+    return () => clearTimeout(timer);
+  }, [isBack, state.error]);
   return { ...state, reload };
 }

@@ -24,19 +24,23 @@ function noCredential(credentials, now) {
   return { key: 'all_need_login', act: 'credentials' };
 }
 
-// What the feed's reasons are called here, worst first, and where one looks. Others are told in the feed's words.
-const REASONS = [
-  ['draining', 'warn', 'draining', null],
+// What the feed's reasons (gateway/health.c) are called here, worst first, and where one looks. Others are told in the
+// feed's words.
+// Before credentials: without these, what is known of credentials is old or does not matter.
+const FIRST = [
   ['no_worker', 'bad', 'no_worker', 'processes'],
-  ['credd_away', 'bad', 'credd_away', 'processes'],
+  ['no_ready_worker', 'bad', 'no_worker', 'processes'],
+  ['credd_away', 'warn', 'credd_away', 'processes'],
+];
+const THEN = [
   ['ledger_failing', 'warn', 'ledger_failing', 'processes'],
   ['statsd_away', 'warn', 'statsd_away', 'processes'],
+  ['draining', 'warn', 'draining', null],
 ];
 
-function fromReasons({ reasons = [] }, tones) {
-  for (const [code, tone, key, act] of REASONS)
-    if (tones.includes(tone) && reasons.some((reason) => reason.code === code)) return { tone, key, act };
-  return null;
+function fromReasons({ reasons }, table) {
+  const found = table.find(([code]) => reasons.some((reason) => reason.code === code));
+  return found ? { tone: found[1], key: found[2], params: {}, act: found[3] } : null;
 }
 
 // The pinned credential cannot serve, so rotation took over.
@@ -44,14 +48,15 @@ const pinFailed = (current) => Boolean(current?.pinned_id) && current.status !==
 
 // Null while too little is known. `said`: { health, credentials, current } as the feed said them, null if not yet.
 export function diagnose({ health, credentials, current, now }) {
-  if (!health || !credentials) return null;
-  const bad = fromReasons(health, ['bad']);
-  if (bad) return { params: {}, ...bad };
+  if (!health) return null;
+  const first = fromReasons(health, FIRST);
+  if (first) return first;
+  if (!credentials) return null;
   const none = noCredential(credentials, now);
   if (none) return { tone: 'bad', params: {}, ...none };
-  const odd = fromReasons(health, ['warn']);
-  if (odd) return { params: {}, ...odd };
-  if (health.status !== 'healthy' && health.reasons?.length) {
+  const then = fromReasons(health, THEN);
+  if (then) return then;
+  if (health.reasons.length > 0) {
     const tone = health.status === 'unhealthy' ? 'bad' : 'warn';
     return { tone, key: 'other', params: { message: health.reasons[0].message }, act: 'processes' };
   }
@@ -60,6 +65,5 @@ export function diagnose({ health, credentials, current, now }) {
   if (pinFailed(current)) return { tone: 'warn', key: 'pin_failed', params, act: 'credentials' };
   const idle = NEEDS_HANDS.reduce((sum, state) => sum + (state === 'disabled' ? 0 : (counts[state] ?? 0)), 0);
   if (idle > 0) return { tone: 'warn', key: 'some_need_login', params: { n: idle }, act: 'credentials' };
-  if (health.status !== 'healthy') return { tone: 'warn', key: 'unclear', params: {}, act: 'processes' };
   return { tone: 'good', key: 'healthy', params, act: null };
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Processes: the supervisor and its children as a tree, from the live feed.
 import { now } from '../../core/clock.js';
-import { bytes, count, dateTime, duration, span } from '../../core/format.js';
+import { DASH, bytes, count, dateTime, duration, span } from '../../core/format.js';
 import { classes, html } from '../../core/html.js';
 import { hasText, t } from '../../core/i18n.js';
 import { live } from '../../core/live.js';
 import { Badge, Card, Empty, Skeleton, Table, ViewHead } from '../../ui/index.js';
 
 const ORDER = ['supervisor', 'gateway', 'upstream-worker', 'credd', 'statsd'];
-const TONES = { ready: 'good', starting: 'info', stopping: 'warn', draining: 'warn', backing_off: 'warn', parked: 'bad', gone: 'bad' };
+const TONES = { ready: 'good', starting: 'info', stopping: 'warn', draining: 'warn', 'backing off': 'warn', stopped: 'bad', parked: 'bad' };
 export const LAG_WARN_MS = 50;
 
 const textOr = (key, word) => (hasText(key) ? t(key) : word);
@@ -20,7 +20,7 @@ function Name({ process, isChild }) {
     <code>${process.name}</code></span>`;
 }
 
-const StateBadge = ({ state }) => html`<${Badge} tone=${TONES[state] ?? 'plain'}>${textOr(`processes.state_${state}`, state)}<//>`;
+const StateBadge = ({ state }) => html`<${Badge} tone=${TONES[state] ?? 'plain'}>${textOr(`processes.state_${state.replaceAll(' ', '_')}`, state)}<//>`;
 
 function columns(hasSupervisor, manyHosts) {
   const late = ({ loop_lag_ms: lag }) => html`<span class=${lag > LAG_WARN_MS ? 'late' : null}>${duration(lag)}</span>`;
@@ -34,7 +34,7 @@ function columns(hasSupervisor, manyHosts) {
     { key: 'lag', label: t('processes.lag'), align: 'end', cell: late },
     { key: 'cpu', label: t('processes.cpu'), align: 'end', cell: ({ cpu_seconds: cpu }) => span(cpu) },
     { key: 'files', label: t('processes.files'), align: 'end', cell: ({ open_files: files }) => count(files) },
-    { key: 'pid', label: t('processes.pid'), align: 'end', cell: ({ pid }) => pid },
+    { key: 'pid', label: t('processes.pid'), align: 'end', cell: ({ pid }) => pid ?? DASH },
     ...(manyHosts ? [{ key: 'host', label: t('processes.host'), cell: ({ host }) => host }] : []),
   ];
 }

@@ -6,7 +6,7 @@ import { get, query } from '../../core/api.js';
 import { count, dateTime, decimal, duration, short, time } from '../../core/format.js';
 import { html } from '../../core/html.js';
 import { hasText, t } from '../../core/i18n.js';
-import { live } from '../../core/live.js';
+import { feed, live } from '../../core/live.js';
 import { useNames } from '../../core/names.js';
 import { replaceParams } from '../../core/router.js';
 import { useResource } from '../../core/resource.js';
@@ -99,7 +99,7 @@ export function Requests({ params }) {
   const empty = html`<${Empty} icon=${isFiltered ? 'search' : 'requests'} title=${t(isFiltered ? 'requests.none_match' : 'requests.none')}
     action=${isFiltered && html`<${Button} onClick=${() => replaceParams({})}>${t('requests.reset')}<//>`}>${t(isFiltered ? 'requests.none_match_text' : 'requests.none_text')}<//>`;
 
-  return html`<${ViewHead} title=${t('requests.title')} lead=${t('requests.lead')}>${follows && html`<${Badge} tone="good" title=${t('requests.live_hint')}>${t('requests.live')}<//>`}<//>
+  return html`<${ViewHead} title=${t('requests.title')} lead=${t('requests.lead')}>${follows && feed.value === 'open' && html`<${Badge} tone="good" title=${t('requests.live_hint')}>${t('requests.live')}<//>`}<//>
     <div class="stack">
       <${FilterBar} chosen=${chosen} names=${names} onChange=${replaceParams} />
       <${Card} flush class="requests-card">
