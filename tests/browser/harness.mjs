@@ -9,7 +9,8 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { PATIENCE_MS } from '../e2e/process.mjs';
-import { BIN_DIR, startSystem } from '../e2e/harness.mjs';
+import { BIN_DIR, credential, startSystem } from '../e2e/harness.mjs';
+import { CREDENTIAL_IDS, writeHistory } from './history.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const SHOTS = join(here, 'screenshots');
@@ -22,9 +23,14 @@ const ARGUMENTS = [
 ];
 const HEIGHTS = { 390: 844, 1280: 860, 2560: 1300 };
 
-// Each test file has one: a system, a browser, and the pages it opened.
-export async function startWorld(options = {}) {
-  const system = await startSystem({ ...options, env: { CODEBUDDY_WEB_DIR: WEB_DIR, ...options.env } });
+// Each test file has one: a system, a browser, and the pages it opened. Options: startSystem's; `history`: the ledger has
+// thirty days of requests (history.mjs), of the credentials work, team and spare.
+export async function startWorld({ history = false, ...options } = {}) {
+  const past = history && {
+    credentials: Object.fromEntries(Object.keys(CREDENTIAL_IDS).map((name) => [name, credential(name)])),
+    prepare: (system) => writeHistory(system.dataDir),
+  };
+  const system = await startSystem({ ...past, ...options, env: { CODEBUDDY_WEB_DIR: WEB_DIR, ...options.env } });
   const browser = await chromium.launch({ executablePath: process.env.CB_CHROMIUM ?? '/usr/bin/chromium', headless: true, args: ARGUMENTS });
   return new World(system, browser);
 }

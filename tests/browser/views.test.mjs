@@ -8,7 +8,7 @@ import { LOOKS, startWorld } from './harness.mjs';
 const VIEWS = ['overview', 'keys', 'requests', 'processes'];
 
 let world;
-before(async () => (world = await startWorld()));
+before(async () => (world = await startWorld({ history: true })));
 after(() => world?.stop());
 
 for (const view of VIEWS)

@@ -197,8 +197,9 @@ export class System {
 }
 
 // A running system. Options: credentials (name → file content; default: one), env (CODEBUDDY_*), upstream (one
-// that is already there), endpoint (where the system finds the upstream, if not at its own address).
-export async function startSystem({ credentials, env = {}, upstream, args, endpoint } = {}) {
+// that is already there), endpoint (where the system finds the upstream, if not at its own address), prepare (called with the
+// system before it starts).
+export async function startSystem({ credentials, env = {}, upstream, args, endpoint, prepare } = {}) {
   const up = upstream ?? (await startUpstream());
   const system = new System({
     upstream: up,
@@ -209,6 +210,7 @@ export async function startSystem({ credentials, env = {}, upstream, args, endpo
     endpoint,
   });
   try {
+    prepare?.(system);
     return await system.start();
   } catch (error) {
     system.child?.kill('SIGKILL');

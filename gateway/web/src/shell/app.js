@@ -6,7 +6,7 @@ import { language, t } from '../core/i18n.js';
 import { feed } from '../core/live.js';
 import { href, route } from '../core/router.js';
 import { session } from '../core/session.js';
-import { Confirmation, Empty, Icon, IconButton, Toasts, toast } from '../ui/index.js';
+import { Confirmation, Empty, Icon, IconButton, Toasts, toast, useModal } from '../ui/index.js';
 import { views } from '../views/index.js';
 import { HealthPill } from './health.js';
 import { Preferences, SignOut } from './preferences.js';
@@ -22,15 +22,8 @@ function Navigation({ current, onGo }) {
 }
 
 // On a narrow screen the navigation is behind a button.
-function Drawer({ open, onClose, current }) {
-  const ref = useRef(null);
-  useEffect(() => {
-    if (!open) return undefined;
-    const dialog = ref.current;
-    dialog.showModal();
-    return () => dialog.close();
-  }, [open]);
-  if (!open) return null;
+function Drawer({ onClose, current }) {
+  const ref = useModal();
   return html`<dialog ref=${ref} class="drawer" aria-label=${t('shell.navigation')} onCancel=${(event) => { event.preventDefault(); onClose(); }}
     onClick=${(event) => event.target === ref.current && onClose()}>
     <div class="side"><div class="drawer-head"><${Brand} /><${IconButton} icon="close" label=${t('shell.close_menu')} onClick=${onClose} /></div>
@@ -71,7 +64,7 @@ function Inside() {
       <header class="top"><${IconButton} icon="menu" label=${t('shell.open_menu')} onClick=${() => setMenu(true)} aria-expanded=${menu ? 'true' : 'false'} /><${Brand} /><${HealthPill} /></header>
       <main id="main" class="main" tabindex="-1">${view ? html`<${view.View} key=${name} params=${params} />` : html`<${NotFound} />`}</main>
     </div>
-    <${Drawer} open=${menu} onClose=${() => setMenu(false)} current=${name} /><${Connection} />`;
+    ${menu && html`<${Drawer} onClose=${() => setMenu(false)} current=${name} />`}<${Connection} />`;
 }
 
 const Starting = () => html`<div class="gate"><div class="gate-wait" role="status"><span class="spinner" aria-hidden="true" /><p>${t('shell.starting')}</p></div></div>`;

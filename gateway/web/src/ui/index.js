@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The component set. Each is described in ../../README.md; their looks are in style/components.css.
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { classes, html } from '../core/html.js';
 import { t } from '../core/i18n.js';
 import { Icon } from './icon.js';
@@ -159,17 +159,24 @@ export const Facts = ({ pairs }) => html`<dl class="facts">${pairs.map(([label, 
 
 // ---- what comes in front ----
 
-// A modal dialog while `open`; Escape and the cross call onClose.
-export function Dialog({ open, title, onClose, children, footer, wide = false }) {
+// Opens a <dialog> for as long as its component is there, and gives the focus back: it must still be in the page when
+// it closes, and it is, since effects end before elements go.
+export function useModal() {
   const ref = useRef(null);
-  const id = useId();
-  useEffect(() => {
-    if (!open) return undefined;
+  useLayoutEffect(() => {
     const dialog = ref.current;
     dialog.showModal();
     return () => dialog.close();
-  }, [open]);
-  if (!open) return null;
+  }, []);
+  return ref;
+}
+
+// A modal dialog while `open`; Escape and the cross call onClose.
+export const Dialog = ({ open, ...rest }) => open && html`<${OpenDialog} ...${rest} />`;
+
+function OpenDialog({ title, onClose, children, footer, wide = false }) {
+  const ref = useModal();
+  const id = useId();
   return html`<dialog ref=${ref} class=${classes('dialog', wide && 'dialog-wide')} aria-labelledby=${id}
     onCancel=${(event) => { event.preventDefault(); onClose(); }}>
     <header class="dialog-head"><h2 id=${id}>${title}</h2><${IconButton} icon="close" label=${t('ui.close')} onClick=${onClose} /></header>
