@@ -228,8 +228,9 @@ static void on_office_changed(void *context)
 
 /* ---- end of turn, drain ---- */
 
-static bool worker_is_connected(const struct desk *desk)
+static bool worker_is_connected(void *context)
 {
+    const struct desk *desk = context;
     for (size_t i = 0; i < link_peer_count(desk->link); i++)
         if (followers_may_lease(link_peer(desk->link, i)))
             return true;
@@ -497,6 +498,7 @@ struct desk *desk_open(struct service *service, const struct desk_parts *parts)
     uv_timer_start(desk->report, on_report, 0, REPORT_EVERY_MS);
     service_report_gauge(service, "leases", read_leases, desk);
     service_on_drain(service, on_drain, desk);
+    service_on_orphaned(service, worker_is_connected, desk);
     return desk;
 }
 

@@ -235,6 +235,7 @@ static void on_worker_available(void *owner)
         if (all->waiting == c)
             return; /* nobody takes it after all */
     }
+    gateway_worker_available(all->gateway);
 }
 
 const struct pool_events completions_pool_events = {on_worker_available, on_worker_lost, on_frame};

@@ -174,6 +174,11 @@ static void on_closed(void *owner)
 
 static const struct connection_hooks connection_hooks = {on_gate, on_refused, on_closed};
 
+void front_open(struct front *front)
+{
+    listener_open(front->listener);
+}
+
 void front_drain(struct front *front)
 {
     listener_free(&front->listener);

@@ -8,9 +8,11 @@
 
 struct front;
 
-/* Listens (service_listen, "http"); TLS when settings have a certificate. Borrows the gateway, whose other
- * parts must be there. Returns owned; NULL on failure (logged). */
+/* Listens (service_listen, "http") but takes nobody in yet; TLS when settings have a certificate. Borrows the
+ * gateway, whose other parts must be there. Returns owned; NULL on failure (logged). */
 struct front *front_new(struct gateway *gateway);
+/* Begins to take connections in. */
+void front_open(struct front *front);
 /* Stops accepting, lets what runs finish, and holds the service until the last connection is gone. */
 void front_drain(struct front *front);
 /* Cuts what is left. Calls must have been aborted. NULL-safe. */

@@ -7,6 +7,7 @@
 #include "gateway/live_feed.h"
 #include "gateway/metrics.h"
 #include "gateway/rpc.h"
+#include "proto/error.h"
 #include "proto/follow.h"
 #include "proto/log.h"
 
@@ -41,16 +42,67 @@ static int64_t read_connections(void *context)
     return gateway->front ? (int64_t)front_connection_count(gateway->front) : 0;
 }
 
+enum { OPEN_AFTER_MS = 700 /* links are back within 100 ms; with nobody there, we answer all the same */ };
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void stop_opening(struct gateway *gateway)
+{
+    if (gateway->opening)
+        uv_close((uv_handle_t *)gateway->opening, free_handle);
+    gateway->opening = NULL;
+}
+
+static void open_now(struct gateway *gateway)
+{
+    stop_opening(gateway);
+    front_open(gateway->front);
+    service_ready(gateway->service);
+}
+
+static void on_open_limit(uv_timer_t *timer)
+{
+    open_now(timer->data);
+}
+
+static void open_if_able(struct gateway *gateway)
+{
+    if (gateway->opening && gateway->has_state && census(gateway).accepting > 0)
+        open_now(gateway);
+}
+
+void gateway_worker_available(struct gateway *gateway)
+{
+    open_if_able(gateway);
+}
+
+static int start_opening(struct gateway *gateway)
+{
+    gateway->opening = calloc(1, sizeof *gateway->opening);
+    if (!gateway->opening)
+        return ERR_NOMEM;
+    uv_timer_init(service_loop(gateway->service), gateway->opening);
+    gateway->opening->data = gateway;
+    uv_timer_start(gateway->opening, on_open_limit, OPEN_AFTER_MS, 0);
+    return 0;
+}
+
 static void on_state(void *context, const json_t *state)
 {
     struct gateway *gateway = context;
     auth_take_state(gateway->auth, state);
+    gateway->has_state = true;
+    open_if_able(gateway);
 }
 
 static void on_drain(void *context)
 {
     struct gateway *gateway = context;
     live_feed_end(gateway->live_feed);
+    stop_opening(gateway);
     front_drain(gateway->front);
     reporter_hold_drain(gateway->reporter);
 }
@@ -108,6 +160,8 @@ struct gateway *gateway_new(struct service *service)
     service_report_gauge(service, "workers_ready", read_workers, gateway);
     service_report_gauge(service, "connections", read_connections, gateway);
     service_on_drain(service, on_drain, gateway);
+    if (start_opening(gateway) < 0)
+        goto failed;
     return gateway;
 failed:
     gateway_free(&gateway);
@@ -120,6 +174,7 @@ void gateway_free(struct gateway **gateway_pointer)
     *gateway_pointer = NULL;
     if (!gateway)
         return;
+    stop_opening(gateway);
     completions_abort_all(gateway->completions);
     live_feed_abort_all(gateway->live_feed);
     front_free(&gateway->front);

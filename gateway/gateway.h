@@ -19,10 +19,16 @@ struct gateway {
     struct completions *completions;
     struct live_feed *live_feed; /* what the admin page shows as it changes */
     struct front *front;         /* HTTP: it uses all of the above */
+    uv_timer_t *opening; /* runs until the front is open; NULL afterwards */
+    bool has_state;      /* credd was heard */
 };
 
-/* Returns owned, not yet accepting connections before the service runs; NULL on failure (logged). */
+/* Returns owned; NULL on failure (logged). It takes connections in, and says ready, once a worker is there
+ * and credd has said what the keys are, or after 700 ms: what came before waits in the listening socket,
+ * where the gateway that this one replaces may still take it. */
 struct gateway *gateway_new(struct service *service);
+/* To be called when a worker became ready for requests. */
+void gateway_worker_available(struct gateway *gateway);
 void gateway_free(struct gateway **gateway);
 
 #endif

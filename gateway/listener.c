@@ -124,8 +124,13 @@ struct listener *listener_new(struct service *service, int fd, struct connection
     listener->open_handles = 2;
     uv_timer_init(service_loop(service), &listener->retry);
     listener->poll.data = listener->retry.data = listener;
-    uv_poll_start(&listener->poll, UV_READABLE, on_acceptable);
     return listener;
+}
+
+void listener_open(struct listener *listener)
+{
+    if (listener)
+        uv_poll_start(&listener->poll, UV_READABLE, on_acceptable);
 }
 
 static void on_handle_closed(uv_handle_t *handle)

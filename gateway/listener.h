@@ -11,9 +11,12 @@
 
 struct listener;
 
-/* Takes `fd`, listening and non-blocking. Raises the process's descriptor limit as far as max_connections
- * needs and the hard limit allows. Borrows the set. Returns owned; NULL on failure (logged). */
+/* Takes `fd`, listening and non-blocking; accepts nothing yet. Raises the process's descriptor limit as far
+ * as max_connections needs and the hard limit allows. Borrows the set. Returns owned; NULL on failure
+ * (logged). */
 struct listener *listener_new(struct service *service, int fd, struct connection_set *connections);
+/* Begins to accept. NULL-safe. */
+void listener_open(struct listener *listener);
 /* To be called when a connection is gone: there may be room again. */
 void listener_on_room(struct listener *listener);
 /* Stops accepting for good and closes the descriptor (others that share the socket go on). NULL-safe. */

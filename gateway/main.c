@@ -39,7 +39,6 @@ int main(int argc, char **argv)
     if (!gateway)
         goto out;
 
-    service_ready(service);
     exit_code = service_run(service); /* returns once SIGTERM's drain is over */
 out:
     gateway_free(&gateway);

@@ -17,7 +17,15 @@
 #include <unistd.h>
 #include <utlist.h>
 
-enum { HEARTBEAT_MS = 1000, LAG_BEATS = 15, MAX_GAUGES = 16, MAX_DRAIN_CALLBACKS = 8, MAX_ROUNDS = 3 };
+enum {
+    HEARTBEAT_MS = 1000,
+    LAG_BEATS = 15,
+    MAX_GAUGES = 16,
+    MAX_DRAIN_CALLBACKS = 8,
+    MAX_ROUNDS = 3,
+    ORPHAN_LOOK_MS = 20,
+    ORPHAN_GRACE_MS = 2000 /* the ones before us end within the drain time, and need a moment to be gone */
+};
 
 struct deferred {
     void (*work)(void *context);
@@ -52,7 +60,7 @@ struct service {
 
     uv_loop_t loop;
     uv_signal_t on_term, on_int;
-    uv_timer_t heartbeat, drain_limit, log_timer;
+    uv_timer_t heartbeat, drain_limit, log_timer, orphan_look;
     uv_prepare_t turn_end;
     uv_check_t sockets_served;
     uv_idle_t no_sleep; /* active while a hook has more to do */
@@ -71,6 +79,9 @@ struct service {
     int64_t turn_began_ms;                 /* 0: not yet */
     int64_t lag_max_ms, former_lag_max_ms; /* of this and the last LAG_BEATS */
     unsigned beats;
+    bool (*is_needed)(void *context); /* by others, when the supervisor is gone; NULL: never */
+    void *needed_context;
+    int64_t orphan_until_ms;
     unsigned holds;
     bool is_ready, draining, stopped;
     bool again; /* a hook has made work for another that may have run already */
@@ -88,6 +99,26 @@ static void supervisor_say(struct service *service, struct span line)
     (void)sent;
 }
 
+static void on_orphan_look(uv_timer_t *timer)
+{
+    struct service *service = timer->data;
+    if (service->is_needed(service->needed_context) && clock_now_ms() < service->orphan_until_ms)
+        return;
+    uv_timer_stop(timer);
+    service_drain(service);
+}
+
+static void on_orphaned(struct service *service)
+{
+    log_warning(NULL, "supervisor_gone", LOG_STR("action", "drain"));
+    if (!service->is_needed || service->draining) {
+        service_drain(service);
+        return;
+    }
+    service->orphan_until_ms = clock_now_ms() + service->settings->drain_s * 1000 + ORPHAN_GRACE_MS;
+    uv_timer_start(&service->orphan_look, on_orphan_look, 0, ORPHAN_LOOK_MS);
+}
+
 static void supervisor_on_event(uv_poll_t *poll, int status, int events)
 {
     struct service *service = poll->data;
@@ -97,8 +128,7 @@ static void supervisor_on_event(uv_poll_t *poll, int status, int events)
     if (count != 0)
         return; /* it says nothing that we read */
     uv_poll_stop(poll);
-    log_warning(NULL, "supervisor_gone", LOG_STR("action", "drain"));
-    service_drain(service);
+    on_orphaned(service);
 }
 
 static void supervisor_attach(struct service *service)
@@ -291,11 +321,12 @@ static void service_start_handles(struct service *service)
     uv_timer_init(loop, &service->heartbeat);
     uv_timer_init(loop, &service->drain_limit);
     uv_timer_init(loop, &service->log_timer);
+    uv_timer_init(loop, &service->orphan_look);
     uv_prepare_init(loop, &service->turn_end);
     uv_check_init(loop, &service->sockets_served);
     uv_idle_init(loop, &service->no_sleep);
     service->on_term.data = service->on_int.data = service;
-    service->heartbeat.data = service->drain_limit.data = service;
+    service->heartbeat.data = service->drain_limit.data = service->orphan_look.data = service;
     service->turn_end.data = service->sockets_served.data = service;
     uv_signal_start(&service->on_term, on_stop_signal, SIGTERM);
     uv_signal_start(&service->on_int, on_stop_signal, SIGINT);
@@ -430,6 +461,12 @@ void service_on_drain(struct service *service, void (*begin)(void *context), voi
 {
     assert(service->drain_callback_count < MAX_DRAIN_CALLBACKS);
     service->drain_callbacks[service->drain_callback_count++] = (struct drain_callback){begin, context};
+}
+
+void service_on_orphaned(struct service *service, bool (*is_needed)(void *context), void *context)
+{
+    service->is_needed = is_needed;
+    service->needed_context = context;
 }
 
 void service_hold(struct service *service)

@@ -5,8 +5,8 @@
  * descriptor is a stream socket to the supervisor. The child writes lines: `ready\n` once it can serve, then
  * every second `alive <key>=<integer> …\n` from its loop (so a loop that hangs falls silent), and
  * `draining\n` when it drains. It reads nothing; end of file means the supervisor is gone: the child drains
- * as on SIGTERM. Listening sockets are inherited in the systemd manner: LISTEN_FDS=N descriptors from 3 on,
- * LISTEN_FDNAMES their names, colon separated
+ * as on SIGTERM, after those whom it serves (service_on_orphaned). Listening sockets are inherited in the
+ * systemd manner: LISTEN_FDS=N descriptors from 3 on, LISTEN_FDNAMES their names, colon separated
  * (`http`, `ops`). Exit status: 0 after a drain, 78 do not restart me, anything else restart me.
  * SIGTERM and SIGINT drain; a second one, or the drain's time limit, stops at once. SIGPIPE is ignored.
  *
@@ -56,6 +56,9 @@ void service_on_drain(struct service *service, void (*begin)(void *context), voi
 void service_hold(struct service *service);
 void service_release(struct service *service);
 bool service_draining(const struct service *service);
+/* The supervisor's death ends all in the order of a stop: this process goes on while `is_needed(context)`,
+ * for the drain time and two seconds at most, and drains then. Without this it drains at once. */
+void service_on_orphaned(struct service *service, bool (*is_needed)(void *context), void *context);
 /* Begins the drain, as SIGTERM does. Idempotent. */
 void service_drain(struct service *service);
 /* Runs until a drain is over. Returns the exit status. */

@@ -19,7 +19,7 @@ struct world {
     int supervisor; /* our end of SUPERVISOR_FD */
     struct turn_hook *hook;
     char order[64];
-    int drains, turns;
+    int looks, drains, turns;
     uv_poll_t poll; /* of `supervisor` */
 };
 
@@ -139,6 +139,25 @@ static void test_the_supervisors_end_drains(void **state)
     assert_int_equal(world->drains, 1);
 }
 
+static bool needed_thrice(void *context)
+{
+    struct world *world = context;
+    assert_int_equal(world->drains, 0);
+    return ++world->looks < 4;
+}
+
+static void test_an_orphan_goes_on_while_it_is_needed(void **state)
+{
+    struct world *world = *state;
+    service_on_drain(world->service, drain_noted, world);
+    service_on_orphaned(world->service, needed_thrice, world);
+    close(world->supervisor);
+    world->supervisor = -1;
+    assert_int_equal(service_run(world->service), EXIT_OK);
+    assert_int_equal(world->looks, 4);
+    assert_int_equal(world->drains, 1);
+}
+
 static void test_sigterm_drains(void **state)
 {
     struct world *world = *state;
@@ -222,6 +241,7 @@ int main(void)
         T(test_a_drain_ends_when_nothing_holds_it),
         T(test_a_held_drain_is_cut_at_its_limit),
         T(test_the_supervisors_end_drains),
+        T(test_an_orphan_goes_on_while_it_is_needed),
         T(test_sigterm_drains),
         T(test_the_heartbeat_carries_gauges),
         cmocka_unit_test(test_sockets_are_inherited_by_name),

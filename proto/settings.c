@@ -283,7 +283,8 @@ static int compute_gateway_endpoints(struct settings *settings, struct buffer *t
 {
     int error = 0;
     for (int64_t i = 0; error == 0 && i < settings->gateways; i++)
-        error = buffer_printf(text, "%sipc://%s/gateway-%d.sock", i ? "," : "", settings->run_dir, (int)i);
+        error = buffer_printf(text, "%sipc://%s/gateway-%d.sock,ipc://%s/gateway-%d.sock", i ? "," : "",
+                              settings->run_dir, (int)i, settings->run_dir, (int)i + SERVICE_SECOND_INSTANCE);
     return error < 0 ? error : set_formatted(&settings->gateway_endpoints, text);
 }
 

@@ -14,6 +14,11 @@
 
 #include <stdio.h>
 
+/* A process is replaced by a second one beside it, whose instance number is this much higher; the next again
+ * has the plain one (deploy/supervisor). So a gateway of one host is found at two addresses, one at a time.
+ */
+enum { SERVICE_SECOND_INSTANCE = 1000 };
+
 #define DEFAULT_MODELS                                                                                       \
     "claude-4.0,claude-3.7,gpt-5,gpt-5-mini,gpt-5-nano,o4-mini,gemini-2.5-flash,gemini-2.5-pro,auto-chat"
 

@@ -318,6 +318,12 @@ static int open_parts(struct hub *hub, int *exit_code)
     return hub->link ? 0 : ERR_IO;
 }
 
+static bool sender_is_connected(void *context)
+{
+    const struct hub *hub = context;
+    return link_peer_count(hub->link) > 0;
+}
+
 struct hub *hub_open(struct service *service, int *exit_code)
 {
     struct hub *hub = calloc(1, sizeof *hub);
@@ -334,6 +340,7 @@ struct hub *hub_open(struct service *service, int *exit_code)
                             span_str(hub->host), (uint32_t)getpid(), service_started_wall_ms(service));
     report_build(hub);
     service_on_drain(service, on_drain, hub);
+    service_on_orphaned(service, sender_is_connected, hub);
     service_report_gauge(service, "queued_events", queued_events, hub);
     uv_timer_start(hub->tick, on_tick, 0, REPORT_MS);
     return hub;

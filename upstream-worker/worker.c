@@ -340,6 +340,12 @@ static void worker_on_state(void *context, const json_t *state)
     worker->home.rulebook = next;
 }
 
+static bool gateway_is_connected(void *context)
+{
+    const struct worker *worker = context;
+    return link_peer_count(worker->gateways) > 0;
+}
+
 struct worker *worker_new(struct service *service, struct live *live, struct reporter *reporter)
 {
     const struct settings *settings = live_settings(live);
@@ -370,6 +376,7 @@ struct worker *worker_new(struct service *service, struct live *live, struct rep
     reporter_watch_link(reporter, "credd", leases_link(worker->home.leases));
     reporter_watch_link(reporter, "follow", follow_link(worker->follow));
     service_on_drain(service, worker_on_drain, worker);
+    service_on_orphaned(service, gateway_is_connected, worker);
     service_report_gauge(service, "streams", read_streams, worker);
     service_report_gauge(service, "leases", read_leases, worker);
     service_report_gauge(service, "worker_credd_up", read_credd_up, worker);

@@ -266,6 +266,7 @@ static struct tree *make_tree(struct supervisor *supervisor)
     struct tree_options options = {.directory = supervisor->directory,
                                    .gateways_count = (int)supervisor->settings->gateways,
                                    .workers_count = (int)supervisor->settings->workers,
+                                   .gateways_overlap = !*supervisor->settings->gateway_bind,
                                    .http_fd = supervisor->http_fd,
                                    .ops_fd = supervisor->ops_fd,
                                    .lock_fd = rundir_tree_fd(supervisor->rundir),

@@ -6,12 +6,14 @@
  * Stop: gateways, then workers, then credd, then statsd, each group once the one before is gone, all within
  * the drain time; a group whose turn comes late still gets two seconds.
  * Reload: one after another, statsd, credd, gateways, workers, each ready before the next is touched. A
- * worker is replaced by a second one that must be ready before the first drains. The others bind a fixed path
- * in the run directory and are replaced in place: their clients' connections wait in sockets that we hold.
+ * gateway or worker is replaced by a second one that must be ready before the first drains: two gateways
+ * accept from one listening socket, and workers look for both. credd and statsd bind a fixed path in the run
+ * directory and are replaced in place, and so is a gateway whose address for workers was set.
  * The first that fails ends the reload; what was not reached runs on as it was.
  *
- * Member names are role-instance. A worker's replacement has the instance number plus 1000, the next again
- * the plain one, as both are known to the gateways by name while they overlap. One loop; nothing blocks. */
+ * Member names are role-instance. A second one has the instance number plus SERVICE_SECOND_INSTANCE, the next
+ * again the plain one, as both are known to others by name or address while they overlap. One loop; nothing
+ * blocks. */
 #ifndef SUPERVISOR_TREE_H
 #define SUPERVISOR_TREE_H
 
@@ -25,6 +27,7 @@ struct tree;
 struct tree_options {      /* borrows all, for the tree's life */
     const char *directory; /* of the children's programs */
     int gateways_count, workers_count;
+    bool gateways_overlap;                          /* a second gateway finds an address of its own */
     int http_fd, ops_fd;                            /* listening sockets */
     int lock_fd;                                    /* rundir_tree_fd */
     const char *const *variables;                   /* set for every child: NULL-terminated NAME=VALUE */

@@ -33,7 +33,8 @@ int member_stop_turn(const struct member *member)
 
 bool member_overlaps(const struct member *member)
 {
-    return roles[member->role].overlaps;
+    return roles[member->role].overlaps &&
+           (member->role != ROLE_GATEWAY || tree_options(member->tree)->gateways_overlap);
 }
 
 struct member *member_new(struct tree *tree, enum tree_role role, int instance)

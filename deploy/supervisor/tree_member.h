@@ -6,12 +6,13 @@
 
 #include "deploy/supervisor/child.h"
 #include "deploy/supervisor/tree.h"
+#include "proto/settings.h"
 
 /* In the order of start and reload. R(NAME, role, turn in a stop, replaced by a second one?) */
 #define TREE_ROLES(R)                                                                                        \
     R(ROLE_STATSD, "statsd", 3, false)                                                                       \
     R(ROLE_CREDD, "credd", 2, false)                                                                         \
-    R(ROLE_GATEWAY, "gateway", 0, false)                                                                     \
+    R(ROLE_GATEWAY, "gateway", 0, true)                                                                      \
     R(ROLE_WORKER, "upstream-worker", 1, true)
 
 enum tree_role {
@@ -20,7 +21,7 @@ enum tree_role {
 #undef R
 };
 
-enum { TREE_STOP_TURNS = 4, TREE_INSTANCE_STEP = 1000 };
+enum { TREE_STOP_TURNS = 4, TREE_INSTANCE_STEP = SERVICE_SECOND_INSTANCE };
 
 struct member {
     struct tree *tree; /* borrows */

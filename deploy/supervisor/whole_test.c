@@ -249,8 +249,8 @@ static void reload_replaces_one_after_another(void **state)
     expect(bed, "process_ready name=statsd-0");
     expect(bed, "fake terminated credd-0");
     expect(bed, "process_ready name=credd-0");
+    expect(bed, "process_ready name=gateway-1000");
     expect(bed, "fake terminated gateway-0");
-    expect(bed, "process_ready name=gateway-0");
     expect(bed, "process_ready name=upstream-worker-1000");
     expect(bed, "process_stopping name=upstream-worker-0");
     expect(bed, "process_ready name=upstream-worker-1001");

@@ -4,7 +4,7 @@
 // Each request is accounted for; each fault must be over, and all be well again, before the next. See tests/README.md.
 //   node tests/faults/storm.mjs [--seconds 60] [--seed N] [--lanes 24] [--only 'kill worker,reload'] [--verbose]
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -149,6 +149,8 @@ export class Storm {
     complaints.push(...this.load.ends.filter((end) => !faulted.has(end)).map((end) => `without a fault: ${JSON.stringify(end)}`));
     complaints.push(...(await this.upstream.failures()).map((failure) => `the upstream was sent: ${JSON.stringify(failure)}`));
     if (this.load.sums.right === 0) complaints.push('no request went right');
+    this.logFile = join(this.dir, 'log');
+    copyFileSync(this.system.logFile, this.logFile); // the system's own directory goes
     this.proxy.stop();
     await this.system.stop().catch((error) => complaints.push(error.message));
     await this.upstream.stop();
@@ -181,8 +183,8 @@ async function main() {
   const complaints = await storm.stop();
   if (problem) complaints.push(problem.stack);
   console.log(`\n${storm.table()}\n\nrequests by outcome: ${JSON.stringify(storm.load.sums)}; asked anew on a fresh connection: ${storm.load.reconnects}`);
-  for (const complaint of complaints) console.log(`WRONG: ${complaint}`);
-  if (complaints.length) console.log(`logs: ${storm.system.logFile}; again: --seed ${options.seed}`);
+  for (const complaint of complaints.slice(0, 50)) console.log(`WRONG: ${complaint}`);
+  if (complaints.length) console.log(`${complaints.length} complaints; logs: ${storm.logFile}; again: --seed ${options.seed}`);
   process.exit(complaints.length ? 1 : 0);
 }
 

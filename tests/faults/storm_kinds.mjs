@@ -65,8 +65,7 @@ async function killSupervisor(storm) {
   old.kill('SIGKILL');
   await old.exited;
   await storm.system.start(); // as an engine would: at once. It waits for the former ones itself.
-  const left = pids.filter(isAlive);
-  if (left.length) throw new Error(`${left.length} processes outlived their supervisor`);
+  await until(() => !pids.some(isAlive), 'the former processes to be gone');
 }
 
 async function refuseUpstream(storm) {
