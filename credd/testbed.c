@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,6 +105,17 @@ bool log_has(const struct world *world, const char *text)
     if (fd >= 0)
         close(fd);
     return length > 0 && memmem(log, (size_t)length, text, strlen(text));
+}
+
+bool log_gets(const struct world *world, const char *text)
+{
+    int64_t until_ms = clock_now_ms() + PATIENCE_MS;
+    while (!log_has(world, text)) {
+        if (clock_now_ms() > until_ms)
+            return false;
+        poll(NULL, 0, 5); /* nothing announces it */
+    }
+    return true;
 }
 
 /* ---- the stand-in ---- */

@@ -60,6 +60,9 @@ const char *creds_path(const struct world *world, const char *name);
 json_t *read_credential(const struct world *world, const char *name);
 /* Whether credd's log has the text. */
 bool log_has(const struct world *world, const char *text);
+/* The same, for what must be there soon: a process writes its log at the end of a turn, maybe after it
+ * answered. */
+bool log_gets(const struct world *world, const char *text);
 
 /* Starts the stand-in; credd, started after, has it as its site. */
 void start_upstream(struct world *world);

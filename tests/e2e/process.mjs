@@ -15,6 +15,17 @@ export function deadline(promise, what, ms = PATIENCE_MS) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
+// Polls `look` until it returns something true. For states that nobody announces; nothing is measured by it.
+export async function until(look, what, ms = PATIENCE_MS) {
+  const end = performance.now() + ms;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (performance.now() > end) throw new Error(`gave up after ${ms} ms waiting for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 const alive = new Set();
 // A test file that dies does not leave processes behind.
 process.on('exit', () => {

@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import { user } from '../e2e/harness.mjs';
 import { RawConnection, requestBytes } from '../e2e/raw.mjs';
 import { readCompletion, readStream } from '../e2e/sse.mjs';
-import { PATIENCE_MS, deadline } from '../e2e/process.mjs';
+import { PATIENCE_MS, deadline, until } from '../e2e/process.mjs';
+
+export { until };
 
 export const textOf = (count) => Array.from({ length: count }, (_, k) => `t${k} `).join('');
 
@@ -90,17 +92,6 @@ export async function processes(system, role) {
 export async function pidOf(system, role) {
   const [first] = await processes(system, role);
   return first.pid;
-}
-
-// Polls `look` until it returns something true. For states that nobody announces; nothing is measured by it.
-export async function until(look, what, ms = PATIENCE_MS) {
-  const end = performance.now() + ms;
-  for (;;) {
-    const found = await look();
-    if (found) return found;
-    if (performance.now() > end) throw new Error(`gave up after ${ms} ms waiting for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 // Waits until every process of the role is ready and none has one of the old pids.
