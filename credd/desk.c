@@ -271,11 +271,18 @@ static void on_drain(void *context)
 
 /* ---- numbers ---- */
 
+/* From the start, so that a rate has its zero. */
 static void report_count(struct desk *desk, const char *name, uint64_t total, uint64_t *reported)
 {
-    if (total != *reported)
-        reporter_count(desk->reporter, name, total - *reported);
+    reporter_count(desk->reporter, name, total - *reported);
     *reported = total;
+}
+
+/* Most codes never come up here. */
+static void report_refusals(struct desk *desk, const char *name, uint64_t total, uint64_t *reported)
+{
+    if (total != *reported)
+        report_count(desk, name, total, reported);
 }
 
 static void report_counters(struct desk *desk)
@@ -303,9 +310,9 @@ static void report_counters(struct desk *desk)
     report_count(desk, "codebuddy2api_lease_unknown_releases_total", counters->released_unlent,
                  &reported->released_unlent);
     for (size_t i = 1; i < FAILURE_COUNT; i++)
-        report_count(desk, refused_names[i], counters->refused[i], &reported->refused[i]);
+        report_refusals(desk, refused_names[i], counters->refused[i], &reported->refused[i]);
     for (size_t i = 1; i < FAILURE_COUNT; i++)
-        report_count(desk, key_names[i], desk->key_refusals[i], &desk->key_refusals_reported[i]);
+        report_refusals(desk, key_names[i], desk->key_refusals[i], &desk->key_refusals_reported[i]);
     const struct refresher_counters *refreshes = refresher_counters(desk->refresher);
     report_count(desk, "codebuddy2api_refreshes_total{result=\"ok\"}", refreshes->refreshed,
                  &desk->refreshes_reported.refreshed);

@@ -17,7 +17,7 @@ after(() => system?.stop());
 
 const readiness = async () => {
   const response = await system.ops('/readyz');
-  return { status: response.status, ...(await response.json()) };
+  return { ...(await response.json()), status: response.status };
 };
 const isReady = () => until(async () => (await readiness()).status === 200, '/readyz to be 200');
 // Waits for a reason; /livez answers meanwhile.
@@ -54,9 +54,14 @@ test('counters go on whichever process is killed', async () => {
   const restarts = (now, role) => [...now].find(([series]) => series.startsWith(`codebuddy2api_process_restarts_total{role="${role}"`))?.[1];
   const completions = (now) => [...now].filter(([series]) => series.startsWith('codebuddy2api_requests_total')).reduce((sum, [, value]) => sum + value, 0);
   let asked = 0;
+  const say = async () => {
+    const answer = await system.chat({ model: 's:chunks', messages: [user()] }).catch(() => null);
+    await answer?.text();
+    if (answer?.status !== 200) return false;
+    return ++asked;
+  };
   for (const role of ['upstream-worker', 'gateway', 'credd', 'statsd', null]) {
-    await until(async () => (await system.chat({ model: 's:chunks', messages: [user()] }).catch(() => null))?.status === 200, 'an answer');
-    asked++;
+    await until(say, 'an answer');
     await until(async () => {
       const now = await look();
       return now && completions(now) >= asked;
@@ -66,6 +71,7 @@ test('counters go on whichever process is killed', async () => {
     process.kill(pid, 'SIGKILL');
     await restarted(system, role, [pid]);
     await until(async () => {
+      await say(); // counters are saved every second while requests finish, and every five without
       const now = await look();
       return now && restarts(now, role) === 1;
     }, `the restart of ${role} to be counted`);
