@@ -263,11 +263,23 @@ static void refuse_cooling(struct broker *broker, const struct waiter *asker,
     refuse(broker, asker, FAILURE_RATE_LIMITED, retry_after_s, message);
 }
 
+static bool is_there(const struct vault *vault, uint64_t id)
+{
+    for (size_t i = 0; i < vault_count(vault); i++)
+        if (credential_id_value(span_str(vault_at(vault, i)->id)) == id)
+            return true;
+    return false;
+}
+
 static void refuse_none(struct broker *broker, const struct waiter *asker)
 {
     const char *message = "No credential is usable: each is expired, disabled or needs a login.";
+    if (asker->wish.only && !is_there(broker->vault, asker->wish.only)) {
+        refuse(broker, asker, FAILURE_NOT_FOUND, 0, "There is no such credential.");
+        return;
+    }
     if (asker->wish.only)
-        message = "There is no such credential, or its file cannot be used.";
+        message = "The credential's file cannot be used; the list says why.";
     else if (vault_count(broker->vault) == 0)
         message = "No credential is configured.";
     refuse(broker, asker, FAILURE_NO_CREDENTIAL, 0, message);

@@ -516,11 +516,17 @@ static void test_one_is_wanted(void **state)
     message.credential_id = SPAN("0123456789abcdef");
     world->tickets++;
     broker_lease(world->broker, &worker_1, 6, &message, &world->tickets, &world->moment);
-    assert_int_equal(world->answers[5].failure, FAILURE_NO_CREDENTIAL);
+    assert_int_equal(world->answers[5].failure, FAILURE_NOT_FOUND);
     message.credential_id = SPAN("not an id");
     world->tickets++;
     broker_lease(world->broker, &worker_1, 7, &message, &world->tickets, &world->moment);
-    assert_int_equal(world->answers[6].failure, FAILURE_NO_CREDENTIAL);
+    assert_int_equal(world->answers[6].failure, FAILURE_NOT_FOUND);
+    put(world, "b.json", "{");
+    sync_files(world);
+    message.credential_id = span_str(wanted);
+    world->tickets++;
+    broker_lease(world->broker, &worker_1, 8, &message, &world->tickets, &world->moment);
+    assert_int_equal(world->answers[7].failure, FAILURE_NO_CREDENTIAL); /* its file is broken */
 }
 
 int main(void)

@@ -83,38 +83,44 @@ const char *call_actor(const struct call *call)
 
 /* ---- answers ---- */
 
-static void send_text(struct call *call, int status, struct span body)
+static void send_text(struct call *call, int status, struct span body, uint32_t retry_after_s)
 {
-    const struct msg_reply reply = {.status = (uint16_t)status, .body = body};
+    const struct msg_reply reply = {.status = (uint16_t)status, .body = body, .retry_after_s = retry_after_s};
     if (call->peer)
         call->calls->send(call->calls->owner, call->peer, call->request, &reply);
     call_end(call);
 }
 
 static void fail_with(struct call *call, enum failure failure, struct span code, const char *param,
-                      const char *message)
+                      const char *message, uint32_t retry_after_s)
 {
     struct buffer body = {0};
     if (failure_append_json(&body, failure, span_str(message), SPAN(""), code, span_str(param)) < 0)
         buffer_clear(&body); /* the status says it all the same */
-    send_text(call, failure_status(failure), buffer_span(&body));
+    send_text(call, failure_status(failure), buffer_span(&body), retry_after_s);
     buffer_fini(&body);
 }
 
 void call_fail(struct call *call, enum failure failure, const char *param, const char *message)
 {
-    fail_with(call, failure, SPAN(""), param, message);
+    fail_with(call, failure, SPAN(""), param, message, 0);
 }
 
 void call_fail_as(struct call *call, enum failure failure, const char *code, const char *message)
 {
-    fail_with(call, failure, span_str(code), NULL, message);
+    call_fail_until(call, failure, code, message, 0);
+}
+
+void call_fail_until(struct call *call, enum failure failure, const char *code, const char *message,
+                     uint32_t retry_after_s)
+{
+    fail_with(call, failure, span_str(code), NULL, message, retry_after_s);
 }
 
 void call_fail_error(struct call *call, int error)
 {
     fail_with(call, error_can_retry(error) ? FAILURE_UNAVAILABLE : FAILURE_INTERNAL, SPAN(""), NULL,
-              error_text(error));
+              error_text(error), 0);
 }
 
 void call_reply(struct call *call, int status, json_t *body)
@@ -126,7 +132,7 @@ void call_reply(struct call *call, int status, json_t *body)
         log_error(NULL, "reply_failed", LOG_STR("problem", text ? "too large" : error_text(ERR_NOMEM)));
         call_fail(call, FAILURE_INTERNAL, NULL, text ? "The answer is too large." : NULL);
     } else {
-        send_text(call, status, span_of(text, length));
+        send_text(call, status, span_of(text, length), 0);
     }
     free(text);
 }

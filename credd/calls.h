@@ -47,6 +47,9 @@ void call_reply(struct call *call, int status, json_t *body);
 void call_fail(struct call *call, enum failure failure, const char *param, const char *message);
 /* With a `code` of its own. */
 void call_fail_as(struct call *call, enum failure failure, const char *code, const char *message);
+/* The same, with Retry-After. */
+void call_fail_until(struct call *call, enum failure failure, const char *code, const char *message,
+                     uint32_t retry_after_s);
 /* For a negative enum error: 503 for what may pass, else 500. */
 void call_fail_error(struct call *call, int error);
 

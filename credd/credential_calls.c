@@ -188,25 +188,47 @@ static void answer_disable(void *owner, struct call *call, const json_t *argumen
 
 /* ---- files ---- */
 
+struct deleting {
+    struct credential_calls *calls;
+    struct call *call;
+    uint32_t number;
+    char id[CREDENTIAL_ID_BYTES];
+};
+
+static void on_deleted(void *context, int error, const char *filename)
+{
+    struct deleting *deleting = context;
+    struct credential_calls *calls = deleting->calls;
+    struct rotation *rotation = broker_rotation(calls->parts.broker);
+    if (error < 0 && error != ERR_NOT_FOUND) { /* gone already is as good */
+        call_fail_error(deleting->call, error);
+    } else {
+        call_audit(deleting->call, "credential_delete", deleting->id, filename);
+        if (rotation_pinned(rotation) == deleting->number)
+            rotation_pin(rotation, 0);
+        calls->parts.rescan(calls->parts.owner);
+        keep(calls, deleting->call,
+             json_pack("{s:s,s:s,s:s}", "message", "The credential is deleted.", "id", deleting->id,
+                       "filename", filename));
+    }
+    free(deleting);
+}
+
 static void answer_delete(void *owner, struct call *call, const json_t *arguments)
 {
     struct credential_calls *calls = owner;
     const struct credential *credential = credential_calls_find(call, arguments, calls->parts.vault);
     if (!credential)
         return;
-    struct rotation *rotation = broker_rotation(calls->parts.broker);
-    int error = durable_file_remove(vault_directory(calls->parts.vault), credential->filename);
-    if (error < 0 && error != ERR_NOT_FOUND) { /* gone already is as good */
-        call_fail_error(call, error);
-        return;
+    struct deleting *deleting = calloc(1, sizeof *deleting);
+    if (deleting) {
+        *deleting = (struct deleting){.calls = calls, .call = call, .number = credential->number};
+        memcpy(deleting->id, credential->id, sizeof deleting->id);
+        if (file_maker_remove(calls->parts.maker, credential->filename, on_deleted, deleting) == 0)
+            return;
     }
-    call_audit(call, "credential_delete", credential->id, credential->filename);
-    if (rotation_pinned(rotation) == credential->number)
-        rotation_pin(rotation, 0);
-    json_t *reply = json_pack("{s:s,s:s,s:s}", "message", "The credential is deleted.", "id", credential->id,
-                              "filename", credential->filename);
-    calls->parts.rescan(calls->parts.owner); /* `credential` is gone */
-    keep(calls, call, reply);
+    free(deleting);
+    call_fail_error(call, ERR_NOMEM);
 }
 
 struct adding {

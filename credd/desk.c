@@ -240,7 +240,8 @@ static bool worker_is_connected(void *context)
 static void let_go(struct desk *desk)
 {
     bool in_use = broker_lease_count(desk->broker) > 0 || broker_waiter_count(desk->broker) > 0;
-    bool is_busy = (in_use && worker_is_connected(desk)) || refresher_is_busy(desk->refresher);
+    bool is_busy = (in_use && worker_is_connected(desk)) || refresher_is_busy(desk->refresher) ||
+                   office_is_busy(desk->office);
     if (is_busy && clock_now_ms() < desk->let_go_ms)
         return;
     desk->is_held = false;
@@ -370,7 +371,7 @@ static void on_report(uv_timer_t *timer)
     if (!service_draining(desk->service)) /* no new ones then */
         refresher_tick(desk->refresher);
     if (++desk->reports % SAVE_USES_EVERY == 0)
-        keys_save_uses(office_keys(desk->office));
+        office_save_uses(desk->office);
     report_states(desk);
     report_counters(desk);
     reporter_gauge(desk->reporter, "codebuddy2api_lease_waiters",
@@ -470,7 +471,7 @@ static int desk_acquire(struct desk *desk)
     desk->sink = (struct number_sink){sink_gauge, sink_drop_gauge, sink_count, desk->reporter};
     desk->numbers = credential_numbers_new(&desk->sink);
     if (!desk->broker || !desk->numbers || !desk->due || !desk->report || !desk->hook || !desk->calls ||
-        office_serve(desk->office, desk->calls, on_office_changed, desk) < 0) {
+        office_serve(desk->office, service_loop(desk->service), desk->calls, on_office_changed, desk) < 0) {
         log_error(NULL, "cannot_start", LOG_STR("problem", error_text(ERR_NOMEM)));
         return ERR_NOMEM;
     }
@@ -525,6 +526,7 @@ void desk_close(struct desk **desk_pointer)
     refresher_free(&desk->refresher);
     logins_free(&desk->logins);
     model_lists_free(&desk->model_lists);
+    office_stop(desk->office); /* and this one, too */
     http_calls_free(&desk->http);
     calls_free(&desk->calls);
     credential_numbers_free(&desk->numbers);

@@ -170,6 +170,7 @@ static int put_in_place(int directory_fd, const char *temporary, const struct du
     case DURABLE_UPDATE:
         return update(directory_fd, temporary, write);
     case DURABLE_PUT:
+    case DURABLE_REMOVE:
         break;
     }
     return renameat(directory_fd, temporary, directory_fd, write->name) == 0 ? 0 : ERR_IO;
@@ -178,6 +179,8 @@ static int put_in_place(int directory_fd, const char *temporary, const struct du
 int durable_file_write(const struct durable_write *write)
 {
     char temporary[TEMPORARY_NAME_BYTES];
+    if (write->mode == DURABLE_REMOVE)
+        return durable_file_remove(write->directory, write->name);
     int directory_fd = open_directory(write->directory);
     if (directory_fd < 0)
         return ERR_IO;

@@ -15,6 +15,7 @@
 enum durable_mode {
     DURABLE_PUT,    /* whether or not there is such a file */
     DURABLE_CREATE, /* ERR_EXISTS if there is one */
+    DURABLE_REMOVE, /* durable_file_remove, for a job; no content */
     DURABLE_UPDATE /* only over the file that was read; ERR_NOT_FOUND if it is gone, ERR_BUSY if it changed */
 };
 

@@ -145,25 +145,52 @@ static void test_jobs(void **state)
     uv_loop_close(&loop);
 }
 
+static void test_removal_off_the_loop(void **state)
+{
+    uv_loop_t loop;
+    int first = 1, second = 1;
+    const struct durable_write removal = {.directory = directory, .name = "f", .mode = DURABLE_REMOVE};
+    (void)state;
+    assert_int_equal(put(DURABLE_CREATE, "one", ""), 0);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_non_null(durable_job_start(&loop, &removal, take_error, &first));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_non_null(durable_job_start(&loop, &removal, take_error, &second));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(first, 0);
+    assert_int_equal(second, ERR_NOT_FOUND);
+    uv_loop_close(&loop);
+}
+
 /* ---- kill -9 ---- */
+
+static int write_byte(int fd)
+{
+    return write(fd, "x", 1) == 1 ? 0 : -1;
+}
 
 enum { KILLS = 1000, SIZE = 20000 };
 
-/* Each version is SIZE times one letter: a mixture or a short file would show. */
-static void write_for_ever(void)
+/* Each version is SIZE times one letter: a mixture or a short file would show. Says so once the first is
+ * there. */
+static void write_for_ever(enum durable_mode mode, int tell_fd)
 {
     static char text[SIZE + 1];
     struct buffer was = {0};
     char letter = 'a';
+    bool has_told = false;
     if (durable_file_read(directory, "f", 1 << 20, &was) < 0)
         _exit(3);
     for (;;) {
-        struct durable_write write = {.directory = directory, .name = "f", .mode = DURABLE_UPDATE};
+        struct durable_write write = {.directory = directory, .name = "f", .mode = mode};
         durable_digest(buffer_span(&was), write.read_digest);
         memset(text, letter, SIZE);
         write.content = span_of(text, SIZE);
         if (durable_file_write(&write) < 0)
             _exit(4);
+        if (!has_told && write_byte(tell_fd) < 0)
+            _exit(6);
+        has_told = true;
         buffer_clear(&was);
         if (buffer_append(&was, text, SIZE) < 0)
             _exit(5);
@@ -184,23 +211,33 @@ static void assert_whole(size_t *versions_seen)
     buffer_fini(&content);
 }
 
-static void test_killed_a_thousand_times(void **state)
+/* One life of a writer: killed at some moment of its second write or a later one. */
+static void live_and_die(enum durable_mode mode)
+{
+    int status, ends[2];
+    char told;
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        write_for_ever(mode, ends[1]);
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &told, 1), 1);
+    usleep(randombytes_uniform(2000)); /* the moment of death is the point, not a wait for something */
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    close(ends[0]);
+}
+
+static void kill_a_thousand_times(enum durable_mode mode)
 {
     static char text[SIZE + 1];
     size_t versions_seen = 0;
-    (void)state;
     memset(text, '-', SIZE);
-    assert_int_equal(put(DURABLE_CREATE, text, ""), 0);
+    assert_int_equal(put(DURABLE_PUT, text, ""), 0);
     for (int i = 0; i < KILLS; i++) {
-        int status;
-        pid_t pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0)
-            write_for_ever();
-        usleep(randombytes_uniform(3000)); /* the moment of death is the point, not a wait for something */
-        kill(pid, SIGKILL);
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFSIGNALED(status));
+        live_and_die(mode);
         assert_whole(&versions_seen);
         if (i % 100 == 0)
             assert_int_equal(durable_directory_prepare(directory), 0);
@@ -209,12 +246,31 @@ static void test_killed_a_thousand_times(void **state)
     assert_true(versions_seen > KILLS / 20);
 }
 
+/* Credential files are written so. */
+static void test_killed_a_thousand_times_in_updates(void **state)
+{
+    (void)state;
+    kill_a_thousand_times(DURABLE_UPDATE);
+}
+
+/* keys.json, settings.json and credentials_state.json are. */
+static void test_killed_a_thousand_times_in_puts(void **state)
+{
+    (void)state;
+    kill_a_thousand_times(DURABLE_PUT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(test) cmocka_unit_test_setup_teardown(test, directory_open, directory_close)
-        T(test_modes), T(test_a_link_is_not_followed),  T(test_bounds),
-        T(test_jobs),  T(test_killed_a_thousand_times),
+        T(test_modes),
+        T(test_a_link_is_not_followed),
+        T(test_bounds),
+        T(test_jobs),
+        T(test_removal_off_the_loop),
+        T(test_killed_a_thousand_times_in_updates),
+        T(test_killed_a_thousand_times_in_puts),
 #undef T
     };
     if (sodium_init() < 0)

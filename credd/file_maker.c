@@ -129,20 +129,35 @@ int file_maker_create(struct file_maker *maker, struct span text, const char *na
     return error;
 }
 
+/* Writes, or removes, the file of exactly this name. */
+static int write_named(struct file_maker *maker, struct span text, const char *name,
+                       struct durable_write *write, void (*done)(void *context, int error, const char *name),
+                       void *context)
+{
+    struct making *making = making_new(maker, text, strlen(name) + 1);
+    if (!making)
+        return ERR_NOMEM;
+    memcpy(making->numbered, name, strlen(name) + 1);
+    making->done = done;
+    making->context = context;
+    int error = start(making, write);
+    if (error < 0)
+        making_free(making);
+    return error;
+}
+
 int file_maker_update(struct file_maker *maker, struct span text, const char *name,
                       const unsigned char read_digest[DURABLE_DIGEST_BYTES],
                       void (*done)(void *context, int error, const char *name), void *context)
 {
     struct durable_write write = {.mode = DURABLE_UPDATE};
-    struct making *making = making_new(maker, text, strlen(name) + 1);
-    if (!making)
-        return ERR_NOMEM;
-    memcpy(making->numbered, name, strlen(name) + 1);
     memcpy(write.read_digest, read_digest, DURABLE_DIGEST_BYTES);
-    making->done = done;
-    making->context = context;
-    int error = start(making, &write);
-    if (error < 0)
-        making_free(making);
-    return error;
+    return write_named(maker, text, name, &write, done, context);
+}
+
+int file_maker_remove(struct file_maker *maker, const char *name,
+                      void (*done)(void *context, int error, const char *name), void *context)
+{
+    struct durable_write write = {.mode = DURABLE_REMOVE};
+    return write_named(maker, span_of(NULL, 0), name, &write, done, context);
 }

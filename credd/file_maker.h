@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* file_maker - writes credential files into the vault's directory, off the loop: new ones under a free name,
- * and new content for one that was read; sealed if the vault has a key (seal.h). Never replaces a file that
- * it did not read. Owned by desk. */
+ * new content for one that was read, and removals; sealed if the vault has a key (seal.h). Never replaces a
+ * file that it did not read. Owned by desk. */
 #ifndef CREDD_FILE_MAKER_H
 #define CREDD_FILE_MAKER_H
 
@@ -22,6 +22,10 @@ int file_maker_create(struct file_maker *maker, struct span text, const char *na
  * ERR_NOT_FOUND: it was deleted, and stays so; ERR_BUSY: somebody else wrote it, and that stays; ERR_IO. */
 int file_maker_update(struct file_maker *maker, struct span text, const char *name,
                       const unsigned char read_digest[DURABLE_DIGEST_BYTES],
+                      void (*done)(void *context, int error, const char *name), void *context);
+
+/* Removes the file of that name. `done` as above with 0; ERR_NOT_FOUND: it was gone already; ERR_IO. */
+int file_maker_remove(struct file_maker *maker, const char *name,
                       void (*done)(void *context, int error, const char *name), void *context);
 
 #endif

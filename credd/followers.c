@@ -28,6 +28,8 @@ void followers_meet(struct peer *peer, const struct msg_hello *hello)
         kind = IS_WORKER | MAY_FOLLOW;
     else if (span_equals(hello->role, SPAN("gateway")))
         kind = IS_GATEWAY | MAY_FOLLOW;
+    else if (span_equals(hello->role, SPAN("statsd")))
+        kind = MAY_FOLLOW;
     set_kind(peer, kind);
 }
 

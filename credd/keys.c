@@ -5,15 +5,12 @@
 #include "proto/log.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 
 #define HASH_NONFATAL_OOM        1
 #define uthash_nonfatal_oom(key) ((key)->is_lost = true)
 #include <uthash.h>
-
-#define KEYS_FILE "keys.json"
 
 enum {
     WINDOW_S = 60,
@@ -41,6 +38,10 @@ struct keys {
     const char *directory;
     struct key *table; /* by id, in order of making */
     bool is_use_news;  /* a last use is not written down */
+    /* The change that is being written: at most one of these. */
+    struct key *added;   /* not in the table yet */
+    struct key *removed; /* still there */
+    bool are_uses;
 };
 
 static void key_free(struct key *key)
@@ -114,30 +115,25 @@ static json_t *describe_for_people(const struct key *key, int64_t wall_ms)
     return NULL;
 }
 
-static int save(struct keys *keys)
+/* Appends the file's text with `keys->added` and without `keys->removed`. */
+static int append_document(const struct keys *keys, struct buffer *document)
 {
-    json_t *list = json_array(), *document = NULL;
+    json_t *list = json_array(), *root = NULL;
     int error = list ? 0 : ERR_NOMEM;
     for (const struct key *key = keys->table; key && error == 0; key = key->hh.next)
-        error = json_array_append_new(list, describe_for_file(key)) < 0 ? ERR_NOMEM : 0;
+        if (key != keys->removed)
+            error = json_array_append_new(list, describe_for_file(key)) < 0 ? ERR_NOMEM : 0;
+    if (error == 0 && keys->added)
+        error = json_array_append_new(list, describe_for_file(keys->added)) < 0 ? ERR_NOMEM : 0;
     if (error == 0)
-        document = json_pack("{s:i, s:O}", "version", 1, "keys", list);
+        root = json_pack("{s:i, s:O}", "version", 1, "keys", list);
     json_decref(list);
-    char *text = document ? json_dumps(document, JSON_INDENT(1)) : NULL;
-    json_decref(document);
+    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    json_decref(root);
     if (!text)
         return ERR_NOMEM;
-    error = strlen(text) > KEYS_FILE_MAX_BYTES
-                ? ERR_TOO_LARGE
-                : durable_file_write(&(struct durable_write){.directory = keys->directory,
-                                                             .name = KEYS_FILE,
-                                                             .content = span_str(text),
-                                                             .mode = DURABLE_PUT});
-    if (error == ERR_IO)
-        log_error(NULL, "cannot_write_keys", LOG_STR("directory", keys->directory),
-                  LOG_STR("problem", strerror(errno)));
+    error = strlen(text) > KEYS_FILE_MAX_BYTES ? ERR_TOO_LARGE : buffer_append(document, text, strlen(text));
     free(text);
-    keys->is_use_news = keys->is_use_news && error < 0;
     return error;
 }
 
@@ -232,6 +228,8 @@ void keys_close(struct keys **keys)
         assert((*keys)->table->in_flight == 0);
         drop(*keys, (*keys)->table);
     }
+    if (*keys && (*keys)->added)
+        key_free((*keys)->added);
     free(*keys);
     *keys = NULL;
 }
@@ -264,49 +262,74 @@ static int make_key(struct keys *keys, struct key *key, const json_t *wish, int6
     return find(keys, span_str(key->id)) ? ERR_EXISTS : 0;
 }
 
-json_t *keys_create(struct keys *keys, const json_t *rules, const unsigned char random[KEYS_RANDOM_BYTES],
-                    int64_t wall_ms, char text[KEY_TEXT_BYTES], struct field_problem *problem, int *error)
+static bool is_planning(const struct keys *keys)
+{
+    return keys->added || keys->removed || keys->are_uses;
+}
+
+json_t *keys_plan_create(struct keys *keys, const json_t *rules,
+                         const unsigned char random[KEYS_RANDOM_BYTES], int64_t wall_ms,
+                         char text[KEY_TEXT_BYTES], struct field_problem *problem, int *error,
+                         struct buffer *document)
 {
     struct key *key = calloc(1, sizeof *key);
     json_t *description = NULL;
+    assert(!is_planning(keys));
     *error = ERR_NOMEM;
     if (!key)
         return NULL;
     key->created_at_s = wall_ms / 1000;
     make_text(key, random, text);
     *error = make_key(keys, key, rules, wall_ms, problem);
-    if (*error < 0) {
-        key_free(key);
-        return NULL;
+    if (*error == 0) {
+        keys->added = key;
+        description = describe_for_people(key, wall_ms);
+        *error = description ? append_document(keys, document) : ERR_NOMEM;
     }
-    *error = insert(keys, key);
-    if (*error < 0)
-        return NULL;
-    description = describe_for_people(key, wall_ms);
-    *error = description ? save(keys) : ERR_NOMEM;
     if (*error == 0)
         return description;
     json_decref(description);
-    drop(keys, key); /* it is not in the file, or not for certain: the next save leaves it out */
+    keys->added = NULL;
+    key_free(key);
     return NULL;
 }
 
-int keys_revoke(struct keys *keys, struct span id)
+int keys_plan_revoke(struct keys *keys, struct span id, struct buffer *document)
 {
-    struct key *key = find(keys, id);
-    if (!key)
+    assert(!is_planning(keys));
+    keys->removed = find(keys, id);
+    if (!keys->removed)
         return ERR_NOT_FOUND;
-    HASH_DEL(keys->table, key);
-    int error = save(keys);
-    if (error == 0) {
-        key->is_revoked = true;
-        if (key->in_flight == 0)
-            key_free(key);
-        return 0;
-    }
-    if (insert(keys, key) < 0) /* then it is gone from memory, which is what was asked for */
-        return ERR_NOMEM;
+    int error = append_document(keys, document);
+    if (error < 0)
+        keys->removed = NULL;
     return error;
+}
+
+int keys_plan_uses(struct keys *keys, struct buffer *document)
+{
+    assert(!is_planning(keys));
+    if (!keys->is_use_news)
+        return ERR_NOT_FOUND;
+    int error = append_document(keys, document);
+    keys->are_uses = error == 0;
+    keys->is_use_news = error < 0; /* what comes meanwhile is news again */
+    return error;
+}
+
+int keys_settle(struct keys *keys, bool is_durable)
+{
+    struct key *added = keys->added, *removed = keys->removed;
+    keys->is_use_news = keys->is_use_news || (keys->are_uses && !is_durable);
+    keys->added = keys->removed = NULL;
+    keys->are_uses = false;
+    if (removed && is_durable)
+        drop(keys, removed);
+    if (added && is_durable)
+        return insert(keys, added);
+    if (added)
+        key_free(added);
+    return 0;
 }
 
 /* ---- what others are shown ---- */
@@ -435,10 +458,4 @@ void keys_end(struct keys *keys, struct key *key)
     key->in_flight--;
     if (key->is_revoked && key->in_flight == 0)
         key_free(key);
-}
-
-void keys_save_uses(struct keys *keys)
-{
-    if (keys->is_use_news)
-        save(keys); /* a failure is logged, and tried again in a minute */
 }

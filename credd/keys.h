@@ -18,6 +18,8 @@
 #include "proto/key_number.h"
 #include "proto/message.h"
 
+#define KEYS_FILE "keys.json"
+
 enum {
     KEYS_MAX = 1000,
     KEYS_FILE_MAX_BYTES = 800 << 10, /* so that the list fits one REPLY */
@@ -29,19 +31,29 @@ struct keys;
 struct key;
 
 /* Reads keys.json of `directory` (borrowed); a missing one is empty. Returns owned; NULL on failure (logged):
- * `*error` is ERR_CONFIG when the file cannot be understood; it is left alone then. Writing blocks for an
- * fsync: people make keys, requests do not. */
+ * `*error` is ERR_CONFIG when the file cannot be understood; it is left alone then. Who owns it
+ * writes the file, off the loop (office.h). */
 struct keys *keys_open(const char *directory, int *error);
 /* None may be in use. NULL-safe. */
 void keys_close(struct keys **keys);
 
-/* Makes a key of `rules` (a JSON object, key_rules.h), durably. `text` is the key itself: wipe it. Returns
- * owned its description as in keys_list; NULL with `*error`: ERR_INVALID (`problem`), ERR_TOO_LARGE (as many
- * as there may be), ERR_IO, ERR_NOMEM. */
-json_t *keys_create(struct keys *keys, const json_t *rules, const unsigned char random[KEYS_RANDOM_BYTES],
-                    int64_t wall_ms, char text[KEY_TEXT_BYTES], struct field_problem *problem, int *error);
-/* Forgets a key, durably. 0, ERR_NOT_FOUND, ERR_IO, ERR_NOMEM (then it stays). */
-int keys_revoke(struct keys *keys, struct span id);
+/* Changes are planned, written, settled, one at a time. Each plan appends the text that KEYS_FILE is to have;
+ * nothing else changes until keys_settle. */
+
+/* A key of `rules` (a JSON object, key_rules.h). `text` is the key itself: wipe it. Returns owned its
+ * description as in keys_list; NULL with `*error`: ERR_INVALID (`problem`), ERR_TOO_LARGE (as many as there
+ * may be), ERR_NOMEM. */
+json_t *keys_plan_create(struct keys *keys, const json_t *rules,
+                         const unsigned char random[KEYS_RANDOM_BYTES], int64_t wall_ms,
+                         char text[KEY_TEXT_BYTES], struct field_problem *problem, int *error,
+                         struct buffer *document);
+/* That there is no such key. 0, ERR_NOT_FOUND, ERR_NOMEM. */
+int keys_plan_revoke(struct keys *keys, struct span id, struct buffer *document);
+/* When keys were last used. 0, ERR_NOT_FOUND (that is written already), ERR_NOMEM. */
+int keys_plan_uses(struct keys *keys, struct buffer *document);
+/* The planned text is durable: from now on it is so. Or it is not: nothing has changed. 0 or ERR_NOMEM (a new
+ * key counts from the next start only). */
+int keys_settle(struct keys *keys, bool is_durable);
 /* [{id, name, models, rpm, max_in_flight, expires_at, created_at, last_used_at, in_flight, is_expired}],
  * oldest first; times in s, null for none. Returns owned, NULL when out of memory. */
 json_t *keys_list(const struct keys *keys, int64_t wall_ms);
@@ -58,7 +70,5 @@ enum failure keys_begin(struct keys *keys, const struct msg_lease *lease, const 
  * (any more), or for number 0. Pair with keys_end. */
 struct key *keys_adopt(struct keys *keys, uint64_t number);
 void keys_end(struct keys *keys, struct key *key); /* NULL-safe */
-/* Writes down when keys were last used, if that is news. Call once a minute and at the end. */
-void keys_save_uses(struct keys *keys);
 
 #endif

@@ -92,6 +92,13 @@ static void end_old(struct logins *logins)
     }
 }
 
+/* Until the oldest is over; at least 1. */
+static uint32_t seconds_to_room(const struct logins *logins)
+{
+    int64_t left_ms = logins->list ? logins->list->ends_ms - clock_now_ms() : 0;
+    return left_ms > 1000 ? (uint32_t)((left_ms + 999) / 1000) : 1;
+}
+
 static struct login *login_find(struct logins *logins, const char *id)
 {
     struct login *login;
@@ -182,8 +189,9 @@ static void answer_start(void *owner, struct call *call, const json_t *arguments
     (void)arguments;
     end_old(logins);
     if (logins->count >= LOGINS_MAX) {
-        call_fail_as(call, FAILURE_TOO_MANY_ATTEMPTS, "too_many_logins",
-                     "Three logins are open already: finish or cancel one, or wait half an hour.");
+        call_fail_until(call, FAILURE_TOO_MANY_ATTEMPTS, "too_many_logins",
+                        "Three logins are open already: finish or cancel one, or wait until one is over.",
+                        seconds_to_room(logins));
         return;
     }
     struct login *login = login_new(logins);

@@ -9,12 +9,38 @@
 
 #include <sodium.h>
 #include <stdlib.h>
+#include <utlist.h>
 
 #define SESSION_FILE "session.key"
 
 enum { SESSION_KEY_BYTES = 32, SESSION_HEX_BYTES = 2 * SESSION_KEY_BYTES };
 
+struct office;
+struct change;
+
+/* A kind of change: of one file, planned, written off the loop, settled. */
+struct change_kind {
+    const char *file;
+    /* Appends what the file is to say. 0; negative: nothing is to be written, and its call is answered. */
+    int (*plan)(struct change *change, struct buffer *document);
+    /* `error`: of the write. Answers its call. */
+    void (*settle)(struct change *change, int error);
+};
+
+struct change {
+    struct office *office;
+    const struct change_kind *kind;
+    struct call *call; /* NULL: nobody asked */
+    json_t *arguments, *reply;
+    char key_text[KEY_TEXT_BYTES];
+    struct change *prev, *next;
+};
+
 struct office {
+    uv_loop_t *loop;
+    const char *directory;
+    struct change *changes;  /* the first one is being written */
+    struct durable_job *job; /* its write; NULL: none */
     struct live *live;
     struct keys *keys;
     struct run_settings *settings;
@@ -67,6 +93,99 @@ static int load_session_key(struct office *office, const char *directory)
     return error == ERR_INVALID || error == ERR_TOO_LARGE ? ERR_CONFIG : error;
 }
 
+/* ---- changes: one after the other, each durable before it counts ---- */
+
+static void log_not_written(const struct office *office, const char *file, int error)
+{
+    log_error(NULL, "not_written", LOG_STR("directory", office->directory), LOG_STR("file", file),
+              LOG_STR("problem", error_text(error)));
+}
+
+static void change_free(struct change *change)
+{
+    DL_DELETE(change->office->changes, change);
+    json_decref(change->arguments);
+    json_decref(change->reply);
+    sodium_memzero(change->key_text, sizeof change->key_text);
+    free(change);
+}
+
+static void run_changes(struct office *office);
+
+static void settle_first(struct office *office, int error)
+{
+    struct change *change = office->changes;
+    office->job = NULL;
+    if (error < 0)
+        log_not_written(office, change->kind->file, error);
+    change->kind->settle(change, error);
+    change_free(change);
+}
+
+static void on_written(void *context, int error)
+{
+    struct office *office = context;
+    settle_first(office, error);
+    run_changes(office);
+}
+
+/* Starts what can be started; a plan that fails is over at once. */
+static void run_changes(struct office *office)
+{
+    while (office->changes && !office->job) {
+        struct change *change = office->changes;
+        struct buffer document = {0};
+        if (change->kind->plan(change, &document) < 0) {
+            change_free(change);
+        } else {
+            const struct durable_write write = {.directory = office->directory,
+                                                .name = change->kind->file,
+                                                .content = buffer_span(&document),
+                                                .mode = DURABLE_PUT};
+            office->job = durable_job_start(office->loop, &write, on_written, office);
+            if (!office->job)
+                settle_first(office, ERR_NOMEM);
+        }
+        buffer_fini(&document);
+    }
+}
+
+/* `arguments`: borrowed; may be NULL, as `call`. */
+static void enqueue(struct office *office, const struct change_kind *kind, struct call *call,
+                    const json_t *arguments)
+{
+    struct change *change = calloc(1, sizeof *change);
+    if (!change) {
+        if (call)
+            call_fail_error(call, ERR_NOMEM);
+        return;
+    }
+    change->office = office;
+    change->kind = kind;
+    change->call = call;
+    change->arguments = json_incref((json_t *)(uintptr_t)arguments);
+    DL_APPEND(office->changes, change);
+    run_changes(office);
+}
+
+bool office_is_busy(const struct office *office)
+{
+    return office->changes != NULL;
+}
+
+void office_stop(struct office *office)
+{
+    struct durable_job *job = office->job;
+    if (job)
+        settle_first(office, durable_job_finish(&job));
+    while (office->changes) {
+        if (office->changes->call)
+            call_fail(office->changes->call, FAILURE_UNAVAILABLE, NULL, "The service is stopping.");
+        /* The analyzer does not see that freeing the head moves it. NOLINTNEXTLINE(clang-analyzer-*) */
+        change_free(office->changes);
+    }
+}
+
 /* ---- life ---- */
 
 struct office *office_open(const char *directory, struct live *live, int *error)
@@ -76,6 +195,7 @@ struct office *office_open(const char *directory, struct live *live, int *error)
     if (!office)
         return NULL;
     office->live = live;
+    office->directory = directory;
     office->version = (uint64_t)clock_wall_ms() * 1000; /* beyond any of an earlier run */
     office->keys = keys_open(directory, error);
     if (office->keys)
@@ -87,14 +207,32 @@ struct office *office_open(const char *directory, struct live *live, int *error)
     return office;
 }
 
+/* What keys have been used for since the last report; blocks: nobody is served any more. */
+static void write_last_uses(struct office *office)
+{
+    struct buffer document = {0};
+    if (keys_plan_uses(office->keys, &document) == 0) {
+        const struct durable_write write = {.directory = office->directory,
+                                            .name = KEYS_FILE,
+                                            .content = buffer_span(&document),
+                                            .mode = DURABLE_PUT};
+        int error = durable_file_write(&write);
+        if (error < 0)
+            log_not_written(office, KEYS_FILE, error);
+        keys_settle(office->keys, error == 0);
+    }
+    buffer_fini(&document);
+}
+
 void office_close(struct office **office_pointer)
 {
     struct office *office = *office_pointer;
     *office_pointer = NULL;
     if (!office)
         return;
+    office_stop(office);
     if (office->keys)
-        keys_save_uses(office->keys);
+        write_last_uses(office);
     keys_close(&office->keys);
     run_settings_close(&office->settings);
     secret_fini(&office->session_key);
@@ -161,51 +299,99 @@ static void fail_change(struct call *call, int error, const struct field_problem
         call_fail_error(call, error);
 }
 
-static void answer_create(void *owner, struct call *call, const json_t *arguments)
+static int plan_create(struct change *change, struct buffer *document)
 {
-    struct office *office = owner;
     unsigned char random[KEYS_RANDOM_BYTES];
-    char text[KEY_TEXT_BYTES];
     struct field_problem problem;
     int error;
     randombytes_buf(random, sizeof random);
-    json_t *made = keys_create(office->keys, arguments, random, clock_wall_ms(), text, &problem, &error);
+    change->reply = keys_plan_create(change->office->keys, change->arguments, random, clock_wall_ms(),
+                                     change->key_text, &problem, &error, document);
     sodium_memzero(random, sizeof random);
-    if (!made) {
-        fail_change(call, error, &problem);
-    } else {
-        call_audit(call, "key_created", json_string_value(json_object_get(made, "id")),
-                   json_string_value(json_object_get(made, "name")));
-        note_change(office);
-        if (json_object_set_new(made, "key", json_string(text)) < 0) {
-            json_decref(made);
-            made = NULL; /* the key is there, but nobody has seen it: it can be revoked */
-        }
-        call_reply(call, 201, made);
+    if (!change->reply)
+        fail_change(change->call, error, &problem);
+    return change->reply ? 0 : error;
+}
+
+/* Takes the reply out of the change, with the key in it. */
+static json_t *reply_with_key(struct change *change)
+{
+    json_t *reply = change->reply;
+    change->reply = NULL;
+    if (json_object_set_new(reply, "key", json_string(change->key_text)) == 0)
+        return reply;
+    json_decref(reply);
+    return NULL; /* the key is there, but nobody has seen it: it can be revoked */
+}
+
+static void settle_create(struct change *change, int error)
+{
+    int settled = keys_settle(change->office->keys, error == 0);
+    error = error ? error : settled;
+    if (error < 0) {
+        call_fail_error(change->call, error);
+        return;
     }
-    sodium_memzero(text, sizeof text);
+    call_audit(change->call, "key_created", json_string_value(json_object_get(change->reply, "id")),
+               json_string_value(json_object_get(change->reply, "name")));
+    note_change(change->office);
+    call_reply(change->call, 201, reply_with_key(change));
+}
+
+static void answer_create(void *owner, struct call *call, const json_t *arguments)
+{
+    static const struct change_kind kind = {KEYS_FILE, plan_create, settle_create};
+    enqueue(owner, &kind, call, arguments);
+}
+
+static int plan_revoke(struct change *change, struct buffer *document)
+{
+    const json_t *id = json_object_get(change->arguments, "id");
+    int error = keys_plan_revoke(change->office->keys, span_of(json_string_value(id), json_string_length(id)),
+                                 document);
+    if (error == ERR_NOT_FOUND)
+        call_fail(change->call, FAILURE_NOT_FOUND, "id", "There is no such key.");
+    else if (error < 0)
+        call_fail_error(change->call, error);
+    return error;
+}
+
+static void settle_revoke(struct change *change, int error)
+{
+    json_t *id = json_object_get(change->arguments, "id");
+    keys_settle(change->office->keys, error == 0);
+    if (error < 0) {
+        call_fail_error(change->call, error);
+        return;
+    }
+    call_audit(change->call, "key_revoked", json_string_value(id), "");
+    note_change(change->office);
+    call_reply(change->call, 200, json_pack("{s:s, s:O}", "message", "The key is revoked.", "id", id));
 }
 
 static void answer_revoke(void *owner, struct call *call, const json_t *arguments)
 {
-    struct office *office = owner;
-    const json_t *id = json_object_get(arguments, "id");
-    if (!json_is_string(id)) {
+    static const struct change_kind kind = {KEYS_FILE, plan_revoke, settle_revoke};
+    if (json_is_string(json_object_get(arguments, "id")))
+        enqueue(owner, &kind, call, arguments);
+    else
         call_fail(call, FAILURE_BAD_FIELD, "id", "The id of the key is missing.");
-        return;
-    }
-    int error = keys_revoke(office->keys, span_of(json_string_value(id), json_string_length(id)));
-    if (error == ERR_NOT_FOUND) {
-        call_fail(call, FAILURE_NOT_FOUND, "id", "There is no such key.");
-        return;
-    }
-    if (error < 0) {
-        call_fail_error(call, error);
-        return;
-    }
-    call_audit(call, "key_revoked", json_string_value(id), "");
-    note_change(office);
-    call_reply(call, 200, json_pack("{s:s, s:O}", "message", "The key is revoked.", "id", id));
+}
+
+static int plan_uses(struct change *change, struct buffer *document)
+{
+    return keys_plan_uses(change->office->keys, document);
+}
+
+static void settle_uses(struct change *change, int error)
+{
+    keys_settle(change->office->keys, error == 0);
+}
+
+void office_save_uses(struct office *office)
+{
+    static const struct change_kind kind = {KEYS_FILE, plan_uses, settle_uses};
+    enqueue(office, &kind, NULL, NULL);
 }
 
 /* ---- settings.* ---- */
@@ -226,26 +412,40 @@ static void audit_settings(const struct call *call, const json_t *changes)
     }
 }
 
-static void answer_set(void *owner, struct call *call, const json_t *arguments)
+static int plan_set(struct change *change, struct buffer *document)
 {
-    struct office *office = owner;
     struct field_problem problem;
-    const json_t *changes = json_object_get(arguments, "settings");
-    if (!json_is_object(changes)) {
-        call_fail(call, FAILURE_BAD_FIELD, "settings", "It must be an object of settings.");
-        return;
-    }
-    int error = run_settings_change(office->settings, changes, call_actor(call), clock_wall_ms(), &problem);
-    if (error < 0) {
-        fail_change(call, error, &problem);
-        return;
-    }
-    audit_settings(call, changes);
-    note_change(office);
-    answer_get(owner, call, arguments);
+    int error = run_settings_plan(change->office->settings, json_object_get(change->arguments, "settings"),
+                                  call_actor(change->call), clock_wall_ms(), &problem, document);
+    if (error < 0)
+        fail_change(change->call, error, &problem);
+    return error;
 }
 
-int office_serve(struct office *office, struct calls *calls, void (*changed)(void *context), void *context)
+static void settle_set(struct change *change, int error)
+{
+    int settled = run_settings_settle(change->office->settings, error == 0);
+    error = error ? error : settled;
+    if (error < 0) {
+        call_fail_error(change->call, error);
+        return;
+    }
+    audit_settings(change->call, json_object_get(change->arguments, "settings"));
+    note_change(change->office);
+    answer_get(change->office, change->call, change->arguments);
+}
+
+static void answer_set(void *owner, struct call *call, const json_t *arguments)
+{
+    static const struct change_kind kind = {RUN_SETTINGS_FILE, plan_set, settle_set};
+    if (json_is_object(json_object_get(arguments, "settings")))
+        enqueue(owner, &kind, call, arguments);
+    else
+        call_fail(call, FAILURE_BAD_FIELD, "settings", "It must be an object of settings.");
+}
+
+int office_serve(struct office *office, uv_loop_t *loop, struct calls *calls, void (*changed)(void *context),
+                 void *context)
 {
     static const struct call_method methods[] = {
         {"keys.list", answer_list, ""},
@@ -255,6 +455,7 @@ int office_serve(struct office *office, struct calls *calls, void (*changed)(voi
         {"settings.set", answer_set, "settings"},
         {NULL, NULL, NULL},
     };
+    office->loop = loop;
     office->changed = changed;
     office->context = context;
     return calls_add(calls, methods, office);

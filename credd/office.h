@@ -3,7 +3,8 @@
  * key that admin sessions are signed with (session.key in the data directory); the methods `keys.*` and
  * `settings.*` that change them (README.md), and the STATE that tells the other processes.
  *
- * Owned by main; desk connects it to the others. Blocks for an fsync on a change. */
+ * Changes are made one after the other: planned, written on libuv's pool, and in effect, told to the others
+ * and answered once they are durable. Owned by main; desk connects it to the others. Never blocks. */
 #ifndef CREDD_OFFICE_H
 #define CREDD_OFFICE_H
 
@@ -11,17 +12,26 @@
 #include "credd/keys.h"
 #include "proto/live.h"
 
+#include <uv.h>
+
 struct office;
 
 /* Reads what `directory` keeps, and lays the run-time settings over `live`. Borrows both. Returns owned; NULL
  * on failure (logged): `*error` is ERR_CONFIG when a file there cannot be understood. */
 struct office *office_open(const char *directory, struct live *live, int *error);
-/* Writes down when keys were last used. No key may be in use. NULL-safe. */
+/* Writes down when keys were last used (blocks for it). No key may be in use. NULL-safe. */
 void office_close(struct office **office);
 
-/* Answers `keys.*` and `settings.*` from now on. `changed` is called on the loop after each change of what
- * office_append_state says. 0 or ERR_NOMEM. */
-int office_serve(struct office *office, struct calls *calls, void (*changed)(void *context), void *context);
+/* Answers `keys.*` and `settings.*` from now on, writing on the pool of `loop`. `changed` is called on the
+ * loop after each change of what office_append_state says. 0 or ERR_NOMEM. */
+int office_serve(struct office *office, uv_loop_t *loop, struct calls *calls, void (*changed)(void *context),
+                 void *context);
+/* Whether a change is on its way to the disk. */
+bool office_is_busy(const struct office *office);
+/* Finishes the write under way (blocks for it), and answers all who wait. Before the calls are freed. */
+void office_stop(struct office *office);
+/* Writes down when keys were last used, if that is news. Call once a minute. */
+void office_save_uses(struct office *office);
 /* The keys, for their limits. Borrowed. */
 struct keys *office_keys(struct office *office);
 

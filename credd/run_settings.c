@@ -5,19 +5,18 @@
 #include "proto/log.h"
 #include "proto/settings_table.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define SETTINGS_FILE "settings.json"
 
 enum { FILE_MAX_BYTES = 1 << 20 };
 
 struct run_settings {
     const char *directory;
     struct live *live;
-    json_t *stored; /* {NAME: {value, set_by, set_at}} */
+    json_t *stored;  /* {NAME: {value, set_by, set_at}} */
+    json_t *planned; /* the same, being written; NULL: nothing is */
 };
 
 static json_t *values_of(const json_t *stored)
@@ -45,21 +44,12 @@ static int apply(struct run_settings *settings, const json_t *stored, struct liv
 
 /* ---- the file ---- */
 
-static int save(const struct run_settings *settings, const json_t *stored)
+static int append_document(const json_t *stored, struct buffer *document)
 {
-    json_t *document = json_pack("{s:i, s:O}", "version", 1, "settings", stored);
-    char *text = document ? json_dumps(document, JSON_INDENT(1)) : NULL;
-    json_decref(document);
-    if (!text)
-        return ERR_NOMEM;
-    const struct durable_write write = {.directory = settings->directory,
-                                        .name = SETTINGS_FILE,
-                                        .content = span_str(text),
-                                        .mode = DURABLE_PUT};
-    int error = durable_file_write(&write);
-    if (error == ERR_IO)
-        log_error(NULL, "cannot_write_settings", LOG_STR("directory", settings->directory),
-                  LOG_STR("problem", strerror(errno)));
+    json_t *root = json_pack("{s:i, s:O}", "version", 1, "settings", stored);
+    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    int error = text ? buffer_append(document, text, strlen(text)) : ERR_NOMEM;
+    json_decref(root);
     free(text);
     return error;
 }
@@ -81,7 +71,7 @@ static int load(struct run_settings *settings, struct live_problem *problem)
     problem->text = "is not what credd writes";
     int error = durable_directory_prepare(settings->directory);
     if (error == 0)
-        error = durable_file_read(settings->directory, SETTINGS_FILE, FILE_MAX_BYTES, &text);
+        error = durable_file_read(settings->directory, RUN_SETTINGS_FILE, FILE_MAX_BYTES, &text);
     if (error == ERR_NOT_FOUND) {
         settings->stored = json_object();
         return settings->stored ? 0 : ERR_NOMEM;
@@ -109,8 +99,8 @@ struct run_settings *run_settings_open(const char *directory, struct live *live,
     }
     if (*error == 0)
         return settings;
-    log_error(NULL, "cannot_read_settings", LOG_STR("directory", directory), LOG_STR("file", SETTINGS_FILE),
-              LOG_STR("name", problem.name),
+    log_error(NULL, "cannot_read_settings", LOG_STR("directory", directory),
+              LOG_STR("file", RUN_SETTINGS_FILE), LOG_STR("name", problem.name),
               LOG_STR("problem", *error == ERR_INVALID ? problem.text : error_text(*error)));
     if (*error == ERR_INVALID || *error == ERR_TOO_LARGE)
         *error = ERR_CONFIG;
@@ -120,8 +110,10 @@ struct run_settings *run_settings_open(const char *directory, struct live *live,
 
 void run_settings_close(struct run_settings **settings)
 {
-    if (*settings)
+    if (*settings) {
         json_decref((*settings)->stored);
+        json_decref((*settings)->planned);
+    }
     free(*settings);
     *settings = NULL;
 }
@@ -170,32 +162,48 @@ static int change_one(json_t *next, const char *name, const json_t *value, const
     return json_object_set_new(next, name, entry) < 0 ? ERR_NOMEM : 0;
 }
 
-int run_settings_change(struct run_settings *settings, const json_t *changes, const char *actor,
-                        int64_t wall_ms, struct field_problem *problem)
+/* As live_set would judge it. */
+static int check(const struct run_settings *settings, const json_t *stored, struct field_problem *problem)
+{
+    struct live_problem refused;
+    json_t *values = values_of(stored);
+    int error = values ? live_check(settings->live, values, &refused) : ERR_NOMEM;
+    json_decref(values);
+    return error == ERR_INVALID ? field_problem_set(problem, refused.name, refused.text) : error;
+}
+
+int run_settings_plan(struct run_settings *settings, const json_t *changes, const char *actor,
+                      int64_t wall_ms, struct field_problem *problem, struct buffer *document)
 {
     const char *name;
-    struct live_problem refused;
     json_t *value, *members = (json_t *)(uintptr_t)changes, *next = json_copy(settings->stored);
     int error = next ? 0 : ERR_NOMEM;
+    assert(!settings->planned);
     json_object_foreach (members, name, value) {
         if (error == 0)
             error = change_one(next, name, value, actor, wall_ms, problem);
     }
-    if (error == 0) {
-        error = apply(settings, next, &refused);
-        if (error == ERR_INVALID)
-            error = field_problem_set(problem, refused.name, refused.text);
-        else if (error == 0 && (error = save(settings, next)) < 0 &&
-                 apply(settings, settings->stored, &refused) < 0)
-            log_error(NULL, "settings_not_durable"); /* no memory to go back: they hold until a restart */
-    }
-    if (error < 0) {
+    error = error ? error : check(settings, next, problem);
+    error = error ? error : append_document(next, document);
+    if (error < 0)
         json_decref(next);
-        return error;
+    else
+        settings->planned = next;
+    return error;
+}
+
+int run_settings_settle(struct run_settings *settings, bool is_durable)
+{
+    struct live_problem refused;
+    json_t *planned = settings->planned;
+    settings->planned = NULL;
+    if (!is_durable) {
+        json_decref(planned);
+        return 0;
     }
     json_decref(settings->stored);
-    settings->stored = next;
-    return 0;
+    settings->stored = planned;
+    return apply(settings, planned, &refused);
 }
 
 /* ---- what others are shown ---- */

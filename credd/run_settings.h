@@ -3,13 +3,15 @@
  * over this process's own settings (proto/live.h), and told to the others in STATE.
  *
  * A value set here beats the environment of every process that follows credd, until it is unset. Values,
- * defaults and sources that are shown are those of credd's own environment. Blocks for an fsync on a change.
- */
+ * defaults and sources that are shown are those of credd's own environment. Who owns it writes the file, off
+ * the loop (office.h). */
 #ifndef CREDD_RUN_SETTINGS_H
 #define CREDD_RUN_SETTINGS_H
 
 #include "credd/key_rules.h"
 #include "proto/live.h"
+
+#define RUN_SETTINGS_FILE "settings.json"
 
 enum { RUN_SETTING_MAX_BYTES = 64 << 10 /* of a value: all of them fit one STATE */ };
 
@@ -20,11 +22,15 @@ struct run_settings;
 struct run_settings *run_settings_open(const char *directory, struct live *live, int *error);
 void run_settings_close(struct run_settings **settings); /* NULL-safe */
 
-/* Takes `changes`: texts, numbers or booleans by full name; null unsets; an empty password is passed over, as
- * a form sends it. All or nothing, durable, in effect in `live`. `actor` is shown as who set it. 0;
- * ERR_INVALID with `problem`; ERR_IO, ERR_NOMEM. */
-int run_settings_change(struct run_settings *settings, const json_t *changes, const char *actor,
-                        int64_t wall_ms, struct field_problem *problem);
+/* Plans `changes`: texts, numbers or booleans by full name; null unsets; an empty password is passed over, as
+ * a form sends it. `actor` is shown as who set it. Appends the text that RUN_SETTINGS_FILE is to have;
+ * nothing else changes until run_settings_settle, and nothing else may be planned. 0; ERR_INVALID with
+ * `problem`; ERR_NOMEM. */
+int run_settings_plan(struct run_settings *settings, const json_t *changes, const char *actor,
+                      int64_t wall_ms, struct field_problem *problem, struct buffer *document);
+/* The planned text is durable: it is in effect in `live` from now on. Or it is not: nothing has changed. 0 or
+ * ERR_NOMEM (then it comes with the next start). */
+int run_settings_settle(struct run_settings *settings, bool is_durable);
 /* {NAME: {value, default, source, needs_restart, kind, unit, min, max, choices, label: {en, zh}, set_by,
  * set_at}} of every setting; a secret's value is null. Returns owned, NULL when out of memory. */
 json_t *run_settings_describe(const struct run_settings *settings);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "credd/run_settings.h"
+#include "credd/durable_file.h"
 #include "proto/error.h"
 
 #include <fcntl.h>
@@ -71,7 +72,17 @@ static int change(struct world *world, const char *text)
 {
     json_t *changes = json_loads(text, 0, NULL);
     assert_non_null(changes);
-    int error = run_settings_change(world->settings, changes, "cli", WALL_MS, &world->problem);
+    struct buffer document = {0};
+    int error = run_settings_plan(world->settings, changes, "cli", WALL_MS, &world->problem, &document);
+    if (error == 0) { /* as office does */
+        const struct durable_write write = {.directory = world->directory,
+                                            .name = RUN_SETTINGS_FILE,
+                                            .content = buffer_span(&document),
+                                            .mode = DURABLE_PUT};
+        error = durable_file_write(&write);
+        assert_int_equal(run_settings_settle(world->settings, error == 0), 0);
+    }
+    buffer_fini(&document);
     json_decref(changes);
     return error;
 }
@@ -115,6 +126,20 @@ static void test_changes_hold_over_a_restart_and_can_be_undone(void **state)
     assert_int_equal(live_settings(world->live)->rotation_count, 7);
     assert_string_equal(shown(world, "CODEBUDDY_ROTATION_COUNT", "source"), "\"environment\"");
     assert_string_equal(shown(world, "CODEBUDDY_ROTATION_COUNT", "set_by"), "none");
+}
+
+static void test_lines_are_kept(void **state)
+{
+    struct world *world = *state;
+    assert_int_equal(
+        change(world, "{\"CODEBUDDY_SYSTEM_MESSAGE\":\"Be brief.\\nBe kind.\",\"CODEBUDDY_REPLACEMENTS\":"
+                      "\"[\\n{\\\"from\\\":\\\"a\\\",\\\"to\\\":\\\"b\\\"}]\"}"),
+        0);
+    assert_int_equal(reopen(world), 0);
+    assert_string_equal(live_settings(world->live)->system_message, "Be brief.\nBe kind.");
+    assert_int_equal(live_settings(world->live)->replacements[1], '\n');
+    assert_int_equal(change(world, "{\"CODEBUDDY_MODELS\":\"a\\nb\"}"), ERR_INVALID);
+    assert_string_equal(world->problem.field, "CODEBUDDY_MODELS");
 }
 
 static void test_descriptions(void **state)
@@ -194,6 +219,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(test) cmocka_unit_test_setup_teardown(test, world_open, world_close)
         T(test_changes_hold_over_a_restart_and_can_be_undone),
+        T(test_lines_are_kept),
         T(test_descriptions),
         T(test_what_is_refused_changes_nothing),
         T(test_a_change_that_cannot_be_kept_does_not_hold),

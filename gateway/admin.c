@@ -9,7 +9,9 @@
 #include "gateway/rpc.h"
 #include "proto/error.h"
 
+#include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -22,6 +24,7 @@ enum {
 
 struct question {
     struct call *call;
+    struct rpc *rpc;
     struct rpc_question *open; /* NULL once answered */
     bool is_csv;               /* if it is answered with 200 */
 };
@@ -36,13 +39,26 @@ static void fail_away(struct call *call)
     call_fail_with(call, &problem);
 }
 
+/* What the answer says of it. */
+static void add_retry_after(const struct question *question)
+{
+    char retry_after[12];
+    if (rpc_retry_after_s(question->rpc) == 0)
+        return;
+    snprintf(retry_after, sizeof retry_after, "%" PRIu32, rpc_retry_after_s(question->rpc));
+    call_add_header(question->call, "Retry-After", span_str(retry_after));
+}
+
 static void on_answered(void *context, int error, int status, struct span body)
 {
     struct question *question = context;
     question->open = NULL;
     if (error < 0 || status < 200 || status > 599) {
         fail_away(question->call);
-    } else if (question->is_csv && status == 200) {
+        return;
+    }
+    add_retry_after(question);
+    if (question->is_csv && status == 200) {
         call_add_header(question->call, "Content-Disposition", SPAN("attachment; filename=\"usage.csv\""));
         call_reply(question->call, status, "text/csv; charset=utf-8", body);
     } else {
@@ -80,6 +96,7 @@ static void ask(struct call *call, struct rpc *rpc, struct span body, uint64_t t
     }
     question->call = call;
     question->is_csv = is_csv;
+    question->rpc = rpc;
     call_watch(call, &events, question);
     question->open = rpc_ask(rpc, call->route->ask, body, timeout_ms, on_answered, question);
     if (!question->open)

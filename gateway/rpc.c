@@ -22,6 +22,7 @@ struct rpc {
     struct link *link;
     struct rpc_question *open;
     uint64_t last_number;
+    uint32_t retry_after_s; /* of the REPLY that is being handed on */
 };
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -92,6 +93,7 @@ static void on_frame(void *owner, struct peer *peer, const struct frame *frame, 
         return;
     DL_FOREACH (rpc->open, question) {
         if (question->number == frame->request && question->peer == peer) {
+            rpc->retry_after_s = reply->retry_after_s;
             take_reply(question, reply);
             return;
         }
@@ -127,6 +129,11 @@ void rpc_free(struct rpc **rpc_pointer)
 const struct link *rpc_link(const struct rpc *rpc)
 {
     return rpc->link;
+}
+
+uint32_t rpc_retry_after_s(const struct rpc *rpc)
+{
+    return rpc->retry_after_s;
 }
 
 bool rpc_is_up(const struct rpc *rpc)

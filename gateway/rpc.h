@@ -26,6 +26,8 @@ const struct link *rpc_link(const struct rpc *rpc);
 struct rpc_question *rpc_ask(struct rpc *rpc, const char *method, struct span body, uint64_t timeout_ms,
                              void (*answered)(void *context, int error, int status, struct span body),
                              void *context);
+/* Within `answered`: what the answer says of Retry-After, s; 0: nothing. */
+uint32_t rpc_retry_after_s(const struct rpc *rpc);
 /* Forgets a question: `answered` will not be called. NULL-safe. */
 void rpc_drop(struct rpc_question **question);
 

@@ -89,22 +89,38 @@ static void exchange_live_ones(struct settings *a, struct settings *b)
     }
 }
 
+/* Makes `next` what it would be with these values. Pair with settings_fini, on failure too. */
+static int try_values(struct settings *next, const struct live *live, const json_t *values,
+                      struct live_problem *problem)
+{
+    const char *name, *reason;
+    json_t *value, *members = (json_t *)(uintptr_t)values; /* jansson's iteration takes no const */
+    int error = settings_copy(next, live->start);
+    json_object_foreach (members, name, value) {
+        if (error == 0)
+            error = set_one(next, span_str(name), value, problem);
+    }
+    if (error == 0 && settings_check(next, &reason) < 0)
+        error = refuse(problem, SPAN(""), reason);
+    return error;
+}
+
 int live_set(struct live *live, const json_t *values, struct live_problem *problem)
 {
     struct settings next;
-    const char *name, *reason;
-    json_t *value, *members = (json_t *)(uintptr_t)values; /* jansson's iteration takes no const */
-    int error = settings_copy(&next, live->start);
-    json_object_foreach (members, name, value) {
-        if (error == 0)
-            error = set_one(&next, span_str(name), value, problem);
-    }
-    if (error == 0 && settings_check(&next, &reason) < 0)
-        error = refuse(problem, SPAN(""), reason);
+    int error = try_values(&next, live, values, problem);
     if (error == 0) {
         exchange_live_ones(&live->now, &next);
         log_set_level(log_level_of(live->now.log_level));
     }
+    settings_fini(&next);
+    return error;
+}
+
+int live_check(const struct live *live, const json_t *values, struct live_problem *problem)
+{
+    struct settings next;
+    int error = try_values(&next, live, values, problem);
     settings_fini(&next);
     return error;
 }

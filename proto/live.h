@@ -28,5 +28,7 @@ struct live_problem {
  * name is as it was at the start. Adapts the log's level. 0; ERR_INVALID with `problem` (a name that is none,
  * a setting that cannot change at run time, a bad value); ERR_NOMEM. On failure nothing has changed. */
 int live_set(struct live *live, const json_t *values, struct live_problem *problem);
+/* Whether live_set would take them; changes nothing. Its errors. */
+int live_check(const struct live *live, const json_t *values, struct live_problem *problem);
 
 #endif

@@ -57,6 +57,11 @@ void log_set_format(enum log_format format)
     state.format = format;
 }
 
+enum log_level log_present_level(void)
+{
+    return state.level;
+}
+
 enum log_level log_level_of(const char *name)
 {
     for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++)

@@ -55,6 +55,7 @@ struct log_field {
 void log_init(const char *service, enum log_level level);
 void log_set_level(enum log_level level);
 void log_set_format(enum log_format format);
+enum log_level log_present_level(void);
 /* "DEBUG", "INFO", "WARNING", "ERROR"; anything else is INFO. */
 enum log_level log_level_of(const char *name);
 /* "json" is JSON; anything else is text. */

@@ -144,7 +144,8 @@ enum {
     F(BYTES, body, 1 << 19, "JSON argument")
 #define REPLY_FIELDS(F)                                                                                      \
     F(U16, status, 0, "HTTP status; 0: the body goes on in the next REPLY")                                  \
-    F(BYTES, body, 1 << 20, "JSON answer, or an error body")
+    F(BYTES, body, 1 << 20, "JSON answer, or an error body")                                                 \
+    F(U32, retry_after_s, 0, "for Retry-After, s; 0: none")
 #define FOLLOW_FIELDS(F) F(U64, version, 0, "the version I have; 0: none")
 #define STATE_FIELDS(F)                                                                                      \
     F(U64, version, 0, "of this state")                                                                      \

@@ -177,7 +177,8 @@ static void heartbeat_send(struct service *service)
 {
     struct buffer line;
     buffer_init(&line);
-    int error = buffer_printf(&line, "alive lag_ms=%" PRId64, service_loop_lag_ms(service));
+    int error = buffer_printf(&line, "alive lag_ms=%" PRId64 " log_level=%d", service_loop_lag_ms(service),
+                              (int)log_present_level());
     for (size_t i = 0; error == 0 && i < service->gauge_count; i++)
         error = buffer_printf(&line, " %s=%" PRId64, service->gauges[i].key,
                               service->gauges[i].read(service->gauges[i].context));

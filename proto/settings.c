@@ -61,12 +61,34 @@ static bool is_choice(const char *choices, struct span value)
     return false;
 }
 
+/* What becomes part of a body, as JSON, may have lines; what may get into a header, a log or a path may not.
+ */
+static bool may_have_lines(const struct setting *row)
+{
+    return row->offset == offsetof(struct settings, system_message) ||
+           row->offset == offsetof(struct settings, replacements);
+}
+
+/* `lines`: line ends and tabs are no reason to refuse it. */
+static bool is_fit(struct span value, bool lines)
+{
+    if (!lines)
+        return span_is_header_safe(value);
+    for (size_t i = 0; i < value.length; i++) {
+        unsigned char c = (unsigned char)value.data[i];
+        bool is_control = (c < ' ' && c != '\n' && c != '\r' && c != '\t') || c == 0x7f;
+        if (is_control)
+            return false;
+    }
+    return span_is_utf8(value);
+}
+
 static int set_value(struct settings *settings, const struct setting *row, struct span value,
                      const char **reason)
 {
     void *field = field_of(settings, row);
     *reason = "holds a control character";
-    if (!span_is_header_safe(value))
+    if (!is_fit(value, may_have_lines(row)))
         return ERR_INVALID;
     switch (row->kind) {
     case SETTING_TEXT:

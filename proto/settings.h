@@ -67,8 +67,8 @@ enum { SERVICE_SECOND_INSTANCE = 1000 };
          "codebuddy/.",                                                                                      \
          "客户端可加在模型名前的前缀，发往上游前去掉，例如 codebuddy/。")                                    \
     TEXT(system_message, "SYSTEM_MESSAGE", "You are a helpful assistant.", true,                             \
-         "System message put first when a request has none: the upstream wants one.",                        \
-         "请求没有系统消息时放在最前的系统消息：上游要求有一条。")                                           \
+         "System message put first when a request has none: the upstream wants one. May have lines.",        \
+         "请求没有系统消息时放在最前的系统消息：上游要求有一条。可以多行。")                                 \
     TEXT(replacements, "REPLACEMENTS", "", true,                                                             \
          "Replacements in system messages, a JSON list of {\"from\":…,\"to\":…}, applied in order.",         \
          "系统消息中的替换规则，JSON 列表 {\"from\":…,\"to\":…}，依次应用。")                                \

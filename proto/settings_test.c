@@ -79,6 +79,21 @@ static void test_password_from_a_file(void **state)
     settings_fini(&settings);
 }
 
+/* What goes into a body may have lines, from wherever it comes. */
+static void test_texts_with_lines(void **state)
+{
+    struct settings settings;
+    (void)state;
+    assert_int_equal(load(&settings, "CODEBUDDY_SYSTEM_MESSAGE=\"one\\ntwo\"\n", PASSWORD, NULL, NULL), 0);
+    assert_string_equal(settings.system_message, "one\ntwo");
+    settings_fini(&settings);
+    assert_int_equal(load(&settings, NULL, PASSWORD, "CODEBUDDY_SYSTEM_MESSAGE=one\r\n\ttwo",
+                          "CODEBUDDY_REPLACEMENTS=[\n  {\"from\": \"a\\nb\", \"to\": \"c\"}\n]"),
+                     0);
+    assert_string_equal(settings.system_message, "one\r\n\ttwo");
+    settings_fini(&settings);
+}
+
 static void test_what_stops_the_start(void **state)
 {
     static const char *const bad[] = {
@@ -91,6 +106,10 @@ static void test_what_stops_the_start(void **state)
         "CODEBUDDY_LOG_LEVEL=LOUD",
         "CODEBUDDY_LOG_LEVEL=INFO|DEBUG",
         "CODEBUDDY_HOST=a\nb",
+        "CODEBUDDY_MODELS=a\nb",
+        "CODEBUDDY_SYSTEM_MESSAGE=a\x1b[1m",
+        "CODEBUDDY_SYSTEM_MESSAGE=a\x7f",
+        "CODEBUDDY_SYSTEM_MESSAGE=\xff",
         "CODEBUDDY_HOST=",
         "CODEBUDDY_MODELS= , ",
         "CODEBUDDY_API_ENDPOINT=http://example.com",
@@ -254,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_order_of_sources),
         cmocka_unit_test(test_password_from_a_file),
+        cmocka_unit_test(test_texts_with_lines),
         cmocka_unit_test(test_what_stops_the_start),
         cmocka_unit_test(test_what_is_fine),
         cmocka_unit_test(test_dotenv),

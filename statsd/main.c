@@ -3,6 +3,7 @@
  * One process, one loop, one thread of ours; the disk is waited for on libuv's pool. README.md says the rest.
  */
 #include "proto/error.h"
+#include "proto/follow.h"
 #include "statsd/hub.h"
 #include "statsd/ops.h"
 
@@ -19,6 +20,8 @@ int main(int argc, char **argv)
 {
     struct settings settings = {0};
     struct service *service = NULL;
+    struct live *live = NULL;
+    struct follow *follow = NULL;
     struct hub *hub = NULL;
     struct ops *ops = NULL;
     int exit_code = EXIT_CONFIG; /* the supervisor does not restart this one */
@@ -38,10 +41,15 @@ int main(int argc, char **argv)
         ops = ops_open(service, hub);
     if (!ops)
         goto out;
+    live = live_new(&settings);
+    if (live) /* for the log's level; without credd's address the ledger does as well */
+        follow = follow_new(service, live, NULL, NULL);
 
     service_ready(service);
     exit_code = service_run(service); /* returns once SIGTERM's drain is over */
 out:
+    follow_free(&follow);
+    live_free(&live);
     ops_close(&ops);
     hub_close(&hub);
     service_free(&service);

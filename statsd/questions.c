@@ -36,14 +36,14 @@ struct questions {
 
 static void reply(struct peer *peer, uint64_t request, uint16_t status, struct span body)
 {
-    struct msg_reply reply = {REPLY_MORE, body};
+    struct msg_reply reply = {.status = REPLY_MORE, .body = body};
     int error = 0;
     while (body.length > PIECE_BYTES && error == 0) {
         reply.body = span_of(body.data, PIECE_BYTES);
         error = peer_send(peer, MESSAGE_REPLY, request, &reply);
         body = span_of(body.data + PIECE_BYTES, body.length - PIECE_BYTES);
     }
-    reply = (struct msg_reply){status, body};
+    reply = (struct msg_reply){.status = status, .body = body};
     if (error == 0)
         error = peer_send(peer, MESSAGE_REPLY, request, &reply);
     if (error < 0)

@@ -70,6 +70,18 @@ static void describe_exit(int exit_status, char *text, size_t size)
         snprintf(text, size, "%s %d", exit_status < 0 ? "signal" : "exit", abs(exit_status));
 }
 
+/* What was set at run time is credd's to know: its log level is ours, too. */
+static void take_log_level(const struct member *member, const struct report *report)
+{
+    if (strncmp(member->name, "credd-", strlen("credd-")) != 0)
+        return;
+    for (size_t i = 0; i < report->numbers_count; i++) {
+        int64_t level = report->numbers[i].value;
+        if (strcmp(report->numbers[i].key, "log_level") == 0 && level >= LOG_LEVEL_DEBUG && level <= LOG_LEVEL_ERROR)
+            log_set_level((enum log_level)level);
+    }
+}
+
 static void on_report(void *context, const struct report *report)
 {
     static const enum supervise_event events[] = {[REPORT_READY] = SUPERVISE_IS_READY,
@@ -79,6 +91,7 @@ static void on_report(void *context, const struct report *report)
 
     if (report->type == REPORT_ALIVE)
         member->last_report = *report;
+    take_log_level(member, report);
     member_handle(member, events[report->type], 0);
     tree_settle(member->tree);
 }
