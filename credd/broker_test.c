@@ -124,7 +124,7 @@ static int world_open(void **state)
     put(world, "a.json", "{\"bearer_token\":\"t-a\"}");
     put(world, "b.json", "{\"bearer_token\":\"t-b\"}");
     world->sites = sites_load("deploy/sites", "https://copilot.tencent.com");
-    world->vault = vault_open(world->directory, world->sites, NULL);
+    world->vault = vault_open(&(struct vault_parts){world->directory, world->sites, NULL, NULL});
     assert_non_null(world->vault);
     world->moment = (struct moment){.now_ms = 1000, .wall_ms = 1790000000000};
     world->rules = (struct rotation_rules){.rotation_count = 1, .max_in_flight = 2, .exhausted_ms = 3600000};

@@ -256,6 +256,36 @@ static void test_added_files_stay_with_their_endpoint(void **state)
     assert_true(lease(client, 5000) != 0); /* back home, it serves */
 }
 
+/* A file that names no site stays with the endpoint of its first start, until a person says otherwise. */
+static void test_files_without_a_site_stay_with_their_endpoint(void **state)
+{
+    struct world *world = *state;
+    struct client *client = &world->client;
+    move_to(world, "http://127.0.0.1:1", "gateway");
+    for (size_t i = 0; i < 2; i++) {
+        assert_string_equal(text(row(client, i), "state"), "needs_login");
+        assert_true(json_is_false(json_object_get(row(client, i), "has_token")));
+        assert_non_null(strstr(text(row(client, i), "state_reason"), "names no site and belongs to cn"));
+    }
+    as(world, "upstream-worker");
+    assert_int_equal(lease(client, 0), 0); /* not sent there, by nobody */
+    as(world, "gateway");
+    call_file(client, "credentials.refresh", "a.json", 400);
+    put_file(world, "a.json",
+             "{\"bearer_token\":\"another\",\"expires_in\":1}"); /* a new token says nothing */
+    call_file(client, "credentials.enable", "b.json", 200);      /* a person does */
+    assert_string_equal(text(row(client, 1), "state"), "ready");
+    assert_string_equal(text(row(client, 0), "state"), "needs_login");
+    assert_true(log_gets(world, "actor=tester what=credential_rebind"));
+    assert_false(log_has(world, TOKEN_A));
+    restart(world, SIGKILL, "upstream-worker");
+    uint64_t number = lease(client, 5000);
+    assert_true(number != 0); /* it holds over a restart */
+    move_to(world, "https://copilot.tencent.com", "gateway");
+    assert_string_equal(text(row(client, 0), "state"), "ready"); /* back home */
+    assert_non_null(strstr(text(row(client, 1), "state_reason"), "belongs to http://127.0.0.1:1"));
+}
+
 static void test_add_bad_fields(void **state)
 {
     struct client *client = &((struct world *)*state)->client;
@@ -473,6 +503,7 @@ int main(void)
         T(test_add),
         T(test_added_files_stay_with_their_endpoint),
         T(test_add_a_whole_file),
+        T(test_files_without_a_site_stay_with_their_endpoint),
         T(test_add_bad_fields),
         T(test_which_one),
         T(test_bad_questions),

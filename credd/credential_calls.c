@@ -161,6 +161,14 @@ static void switch_it(struct credential_calls *calls, struct call *call, const j
     struct moment moment = now();
     if (!credential)
         return;
+    if (is_on && credential->is_elsewhere) { /* a person says where its token may go */
+        int error = calls->parts.rebind(calls->parts.owner, credential->number);
+        if (error < 0) {
+            call_fail_error(call, error);
+            return;
+        }
+        call_audit(call, "credential_rebind", credential->id, credential->filename);
+    }
     snprintf(reason, sizeof reason, "disabled by %s", call_actor(call));
     struct rotation *rotation = broker_rotation(calls->parts.broker);
     if (!rotation_switch(rotation, credential->number, is_on, span_str(reason))) {

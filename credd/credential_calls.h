@@ -21,6 +21,8 @@ struct credential_calls_parts {
     const struct settings *settings;
     /* The files changed: looks at them at once. */
     void (*rescan)(void *owner);
+    /* A person lets the credential's token go to the default site: vault_rebind, and a look at once. */
+    int (*rebind)(void *owner, uint32_t number);
     void *owner;
 };
 /* Adds the methods to `calls`. Returns owned, NULL when out of memory. */

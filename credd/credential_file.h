@@ -15,7 +15,7 @@
 enum {
     CREDENTIAL_FILE_MAX_BYTES = 256 << 10, /* the reference's files with full_response are about 10 KiB */
     CREDENTIAL_TOKEN_MAX_BYTES = 16384,    /* what GRANT carries */
-    CREDENTIAL_PROBLEM_BYTES = 128         /* room for any problem text, NUL included */
+    CREDENTIAL_PROBLEM_BYTES = 256         /* room for any problem text, NUL included */
 };
 
 /* Absent texts are NULL, absent times 0. */

@@ -155,6 +155,20 @@ int credential_object_take(json_t *file, const json_t *data, int64_t wall_ms)
     return failed ? ERR_NOMEM : 0;
 }
 
+int credential_object_name_site(json_t *file, const struct site *site)
+{
+    static const char *const names[] = {"site", "site_type", "siteType", "api_endpoint", "apiEndpoint"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (text_or_null(file, names[i]))
+            return 0;
+    if (!site) /* its file is broken at the moment: nothing is known */
+        return 0;
+    int failed = json_object_set_new(file, "site", json_string(site_name(site)));
+    if (!failed && site_is_custom(site))
+        failed = json_object_set_new(file, "api_endpoint", json_string(site_base_url(site)));
+    return failed ? ERR_NOMEM : 0;
+}
+
 int credential_object_tie(json_t *file, const struct sites *sites, char problem[CREDENTIAL_PROBLEM_BYTES])
 {
     const char *named = json_string_value(text_or_null(file, "site")), *site_problem = NULL;

@@ -43,4 +43,8 @@ int credential_object_tie(json_t *file, const struct sites *sites, char problem[
  * is what to call the file: the user's e-mail address, name or number; else as it was. 0 or ERR_NOMEM. */
 int credential_object_describe(json_t *file, struct buffer *name);
 
+/* Lets a file that names no site name this one: the token in it is known to be that site's. NULL: leaves
+ * it as it is. 0 or ERR_NOMEM. */
+int credential_object_name_site(json_t *file, const struct site *site);
+
 #endif

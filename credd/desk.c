@@ -415,6 +415,15 @@ static void rescan(void *context)
         desk_take_vault(desk);
 }
 
+static int rebind(void *context, uint32_t number)
+{
+    struct desk *desk = context;
+    int error = vault_rebind(desk->vault, number);
+    if (error == 0)
+        rescan(desk);
+    return error;
+}
+
 static int desk_acquire_files(struct desk *desk)
 {
     uv_loop_t *loop = service_loop(desk->service);
@@ -431,6 +440,7 @@ static int desk_acquire_files(struct desk *desk)
                                                  .maker = desk->maker,
                                                  .settings = desk->settings,
                                                  .rescan = rescan,
+                                                 .rebind = rebind,
                                                  .owner = desk};
     desk->credential_calls = credential_calls_new(desk->calls, &parts);
     return desk->credential_calls ? 0 : ERR_NOMEM;

@@ -495,7 +495,7 @@ static int simulation_open(void **state)
     for (int i = 0; i < CONVERSATIONS; i++)
         sim->bound_to[i] = -1;
     sim->sites = sites_load("deploy/sites", "https://copilot.tencent.com");
-    sim->vault = vault_open(sim->directory, sim->sites, NULL);
+    sim->vault = vault_open(&(struct vault_parts){sim->directory, sim->sites, NULL, NULL});
     assert_non_null(sim->vault);
     start_broker(sim);
     *state = sim;

@@ -4,6 +4,7 @@
 #include "credd/convert.h"
 #include "credd/desk.h"
 #include "credd/json_wipe.h"
+#include "credd/site_bonds.h"
 #include "credd/vault_watch.h"
 #include "proto/error.h"
 
@@ -29,6 +30,7 @@ int main(int argc, char **argv)
     struct office *office = NULL;
     struct sites *sites = NULL;
     struct seal *seal = NULL;
+    struct site_bonds *bonds = NULL;
     struct vault *vault = NULL;
     struct reporter *reporter = NULL;
     struct desk *desk = NULL;
@@ -59,11 +61,12 @@ int main(int argc, char **argv)
     }
     live = live_new(&settings);
     office = live ? office_open(settings.data_dir, live, &error) : NULL;
-    if (!office) {
+    bonds = office ? site_bonds_open(settings.data_dir, &error) : NULL;
+    if (!bonds) {
         exit_code = error == ERR_CONFIG ? EXIT_CONFIG : EXIT_SYSTEM;
         goto out;
     }
-    vault = vault_open(settings.creds_dir, sites, seal);
+    vault = vault_open(&(struct vault_parts){settings.creds_dir, sites, seal, bonds});
     reporter = reporter_new(service);
     if (!vault || !reporter)
         goto out;
@@ -84,6 +87,7 @@ out:
     desk_close(&desk);
     reporter_free(&reporter);
     vault_close(&vault); /* wipes secrets */
+    site_bonds_close(&bonds);
     office_close(&office);
     live_free(&live);
     sites_free(&sites);

@@ -224,11 +224,14 @@ static int check_still_ours(const struct refresh *refresh, struct span text)
     return error == ERR_NOMEM ? error : error < 0 ? ERR_EXISTS : 0;
 }
 
-static int make_text(const struct refresh *refresh, struct span old, struct buffer *text)
+/* The new token is `site`'s: the file says so from now on. */
+static int make_text(const struct refresh *refresh, const struct site *site, struct span old,
+                     struct buffer *text)
 {
     char problem[CREDENTIAL_PROBLEM_BYTES];
     json_t *file = json_loadb(old.data, old.length, 0, NULL);
     int error = file ? credential_object_take(file, refresh->data, clock_wall_ms()) : ERR_NOMEM;
+    error = error ? error : credential_object_name_site(file, site);
     error = error ? error : credential_text_append(file, text);
     error = error ? error : credential_text_check(buffer_span(text), refresh->home->parts.sites, problem);
     json_decref(file);
@@ -245,7 +248,7 @@ static int start_writing(struct refresh *refresh, const struct credential *crede
                                   CREDENTIAL_FILE_MAX_BYTES, &raw);
     error = error ? error : seal_unwrap(seal, buffer_span(&raw), &old, &problem);
     error = error ? error : check_still_ours(refresh, buffer_span(&old));
-    error = error ? error : make_text(refresh, buffer_span(&old), &text);
+    error = error ? error : make_text(refresh, credential->site, buffer_span(&old), &text);
     if (error == 0) {
         durable_digest(buffer_span(&raw), digest);
         error = file_maker_update(refresh->home->parts.maker, buffer_span(&text), credential->filename,

@@ -122,7 +122,7 @@ static void test_round_trip(void **state)
 static size_t usable(const struct place *place, const struct seal *seal)
 {
     size_t count = 0;
-    struct vault *vault = vault_open(place->creds, place->sites, seal);
+    struct vault *vault = vault_open(&(struct vault_parts){place->creds, place->sites, seal, NULL});
     for (size_t i = 0; i < vault_count(vault); i++)
         count += vault_at(vault, i)->problem[0] == '\0';
     vault_close(&vault);

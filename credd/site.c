@@ -349,6 +349,16 @@ const char *site_base_url(const struct site *site)
     return site->endpoint.base_url;
 }
 
+const char *site_bond(const struct site *site)
+{
+    return site_is_custom(site) ? site->endpoint.base_url : site->name;
+}
+
+bool site_is_named(const struct credential_file *file)
+{
+    return file->site || file->api_endpoint;
+}
+
 uint32_t site_number(const struct site *site)
 {
     return site->number;

@@ -38,9 +38,13 @@ const struct site *sites_default(const struct sites *sites);
 const char *site_name(const struct site *site);
 /* Whether it is `custom`, whose name alone does not say where it points. */
 bool site_is_custom(const struct site *site);
+/* What tells it from others for good: its name, and of `custom` where it points. */
+const char *site_bond(const struct site *site);
 const char *site_base_url(const struct site *site); /* no trailing slash */
 uint32_t site_number(const struct site *site);      /* small, different for each, for comparing */
 
+/* Whether the file says itself to what site it belongs. */
+bool site_is_named(const struct credential_file *file);
 /* The site that the credential belongs to; NULL with `problem` (static text) if its file names one that is
  * not known here, or two that differ. */
 const struct site *sites_resolve(const struct sites *sites, const struct credential_file *file,

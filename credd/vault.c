@@ -22,12 +22,14 @@ struct entry {
     struct credential credential; /* first: vault_at hands out its address */
     struct stat seen;
     bool is_racy;
+    bool is_unbound; /* its bond is not written yet */
 };
 
 struct vault {
     char *directory;
     const struct sites *sites;
     const struct seal *seal;
+    struct site_bonds *bonds;
     struct entry **entries; /* by file name */
     size_t count;
     uint64_t generations;
@@ -155,6 +157,27 @@ static int parse_content(const struct vault *vault, struct credential_file *file
     return error;
 }
 
+/* Whether the token may go to the site that was found; else the problem is said. */
+static bool bond_allows(struct vault *vault, struct entry *entry)
+{
+    struct credential *credential = &entry->credential;
+    const char *site = site_bond(credential->site);
+    if (!vault->bonds || site_is_named(&credential->file))
+        return true;
+    const char *bound = site_bonds_find(vault->bonds, credential->id);
+    if (!bound) {
+        entry->is_unbound = true; /* take_names writes it, before anybody sees the credential */
+        return site_bonds_set(vault->bonds, credential->id, site) == 0;
+    }
+    credential->is_elsewhere = strcmp(bound, site) != 0;
+    if (credential->is_elsewhere)
+        snprintf(credential->problem, sizeof credential->problem,
+                 "names no site and belongs to %.80s, not where CODEBUDDY_API_ENDPOINT points now: "
+                 "name its site in the file, or enable it here",
+                 bound);
+    return !credential->is_elsewhere;
+}
+
 /* Puts what `text` says into the credential, or the problem with it. 0 or ERR_NOMEM (the problem, too). */
 static int take_content(struct vault *vault, struct entry *entry, struct span text)
 {
@@ -162,6 +185,7 @@ static int take_content(struct vault *vault, struct entry *entry, struct span te
     const char *problem = NULL;
     char words[CREDENTIAL_PROBLEM_BYTES];
     credential_clear(credential);
+    credential->is_elsewhere = false;
     int error = parse_content(vault, &credential->file, text, words);
     if (error < 0) {
         problem = words;
@@ -171,7 +195,7 @@ static int take_content(struct vault *vault, struct entry *entry, struct span te
             problem = error == ERR_NOMEM ? error_text(error) : "gives more header text than fits";
     }
     set_problem(credential, problem ? problem : "");
-    if (problem)
+    if (problem || !bond_allows(vault, entry))
         credential_clear(credential);
     else
         note_token(vault, entry);
@@ -308,6 +332,33 @@ static bool merge(struct vault *vault, int directory_fd, struct dirent **names, 
     return changed;
 }
 
+static bool is_there(const void *context, const char *id)
+{
+    const struct vault *vault = context;
+    for (size_t i = 0; i < vault->count; i++)
+        if (strcmp(vault->entries[i]->credential.id, id) == 0)
+            return true;
+    return false;
+}
+
+/* Writes new bonds; those of which that fails are not lent, but looked at again. */
+static void keep_bonds(struct vault *vault)
+{
+    if (!vault->bonds)
+        return;
+    site_bonds_trim(vault->bonds, is_there, vault);
+    int error = site_bonds_commit(vault->bonds);
+    for (size_t i = 0; i < vault->count; i++) {
+        struct entry *entry = vault->entries[i];
+        if (entry->is_unbound && error < 0) {
+            credential_clear(&entry->credential);
+            set_problem(&entry->credential, "its site cannot be noted in CODEBUDDY_DATA_DIR");
+            note_seen(entry, &(struct stat){0}, (const unsigned char[DURABLE_DIGEST_BYTES]){0});
+        }
+        entry->is_unbound = entry->is_unbound && error < 0;
+    }
+}
+
 static bool take_names(struct vault *vault, int directory_fd, struct dirent **names, size_t count)
 {
     if (count > VAULT_MAX_CREDENTIALS && !vault->was_overfull)
@@ -322,6 +373,7 @@ static bool take_names(struct vault *vault, int directory_fd, struct dirent **na
     bool changed = merge(vault, directory_fd, names, count, merged, &vault->count);
     free(vault->entries);
     vault->entries = merged;
+    keep_bonds(vault);
     return changed;
 }
 
@@ -367,13 +419,14 @@ bool vault_scan(struct vault *vault)
     return changed;
 }
 
-struct vault *vault_open(const char *directory, const struct sites *sites, const struct seal *seal)
+struct vault *vault_open(const struct vault_parts *parts)
 {
     struct vault *vault = calloc(1, sizeof *vault);
     if (vault) {
-        vault->sites = sites;
-        vault->seal = seal;
-        vault->directory = strdup(directory);
+        vault->sites = parts->sites;
+        vault->seal = parts->seal;
+        vault->bonds = parts->bonds;
+        vault->directory = strdup(parts->directory);
     }
     if (!vault || !vault->directory) {
         log_error(NULL, "vault_failed", LOG_STR("error", error_text(ERR_NOMEM)));
@@ -396,6 +449,22 @@ void vault_close(struct vault **vault)
     free((*vault)->directory);
     free(*vault);
     *vault = NULL;
+}
+
+int vault_rebind(struct vault *vault, uint32_t number)
+{
+    for (size_t i = 0; i < vault->count; i++) {
+        struct entry *entry = vault->entries[i];
+        if (entry->credential.number != number || !entry->credential.is_elsewhere)
+            continue;
+        int error =
+            site_bonds_set(vault->bonds, entry->credential.id, site_bond(sites_default(vault->sites)));
+        error = error ? error : site_bonds_commit(vault->bonds);
+        if (error == 0) /* read it again */
+            note_seen(entry, &(struct stat){0}, (const unsigned char[DURABLE_DIGEST_BYTES]){0});
+        return error;
+    }
+    return ERR_NOT_FOUND;
 }
 
 const struct seal *vault_seal(const struct vault *vault)

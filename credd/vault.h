@@ -3,9 +3,9 @@
  *
  * Every regular *.json file directly in the directory is a credential, but manager_state.json (the
  * reference's own state) and names that begin with a dot (files being written). A file that cannot be used
- * stays in the list with the problem said; nothing here ever writes to a file. Scanning reads only what
- * changed since the last scan. It blocks on the file system for that long: a local directory, a few ms at
- * worst.
+ * stays in the list with the problem said; nothing here ever writes to a credential file. Scanning reads only
+ * what changed since the last scan. It blocks on the file system for that long: a local directory, a few ms
+ * at worst.
  *
  * A credential's address holds as long as its file is there. Its content may change at each vault_scan. */
 #ifndef CREDD_VAULT_H
@@ -15,6 +15,7 @@
 #include "credd/durable_file.h"
 #include "credd/seal.h"
 #include "credd/site.h"
+#include "credd/site_bonds.h"
 
 #include <dirent.h>
 #include <sys/types.h>
@@ -31,6 +32,9 @@ struct credential {
     char id[CREDENTIAL_ID_BYTES]; /* stable and opaque: from a hash of the file name */
     uint32_t number;              /* the upper 32 bits of that hash; unique here, never 0 */
     char *filename;
+    /* It names no site, and its token belongs to another than CODEBUDDY_API_ENDPOINT's (site_bonds.h): that
+     * is its problem. */
+    bool is_elsewhere;
     char problem[CREDENTIAL_PROBLEM_BYTES]; /* empty: usable. Then all below is set: */
     struct credential_file file;
     const struct site *site;
@@ -43,16 +47,26 @@ struct credential {
     unsigned char file_digest[DURABLE_DIGEST_BYTES];
 };
 
-/* Creates the directory (0700) if it is missing, and scans it. Borrows `sites` and `seal` (NULL: sealed files
- * cannot be used). Returns owned, NULL on
+/* What a vault is opened with. */
+struct vault_parts {
+    const char *directory;
+    const struct sites *sites;
+    const struct seal *seal;  /* NULL: sealed files cannot be used */
+    struct site_bonds *bonds; /* NULL: what names no site goes to the default one, whatever was before */
+};
+/* Creates the directory (0700) if it is missing, and scans it. Borrows the parts. Returns owned, NULL on
  * failure (logged). */
-struct vault *vault_open(const char *directory, const struct sites *sites, const struct seal *seal);
+struct vault *vault_open(const struct vault_parts *parts);
 void vault_close(struct vault **vault); /* wipes secrets */
 
 /* Looks at the directory again. Returns true if any credential came, changed or went: then addresses of those
  * that went are already invalid, and the caller syncs what it keeps before anything else. Logs what it found.
  * A directory that cannot be read leaves things as they are; one that vanished is made anew, empty. */
 bool vault_scan(struct vault *vault);
+
+/* A person says that the credential's file, which is_elsewhere, belongs to the default site from now on:
+ * durable when it returns 0; the next scan takes it. ERR_NOT_FOUND, ERR_IO, ERR_NOMEM. */
+int vault_rebind(struct vault *vault, uint32_t number);
 
 const char *vault_directory(const struct vault *vault);
 const struct seal *vault_seal(const struct vault *vault); /* what files are to be written with; may be NULL */

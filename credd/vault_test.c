@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A real directory, changed by hand; scans are called, not waited for. */
 #include "credd/vault.h"
+#include "proto/error.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 struct place {
     char root[64], directory[96];
     struct sites *sites;
+    struct site_bonds *bonds;
     struct vault *vault;
 };
 
@@ -49,7 +51,10 @@ static int place_open(void **state)
     snprintf(place->directory, sizeof place->directory, "%s/creds", place->root);
     place->sites = sites_load("deploy/sites", "https://copilot.tencent.com");
     assert_non_null(place->sites);
-    place->vault = vault_open(place->directory, place->sites, NULL);
+    int error;
+    place->bonds = site_bonds_open(place->root, &error);
+    assert_non_null(place->bonds);
+    place->vault = vault_open(&(struct vault_parts){place->directory, place->sites, NULL, place->bonds});
     assert_non_null(place->vault);
     *state = place;
     return 0;
@@ -62,7 +67,12 @@ static int place_close(void **state)
                                         "pipe.json", "n.txt",  ".t.json", "real",      "manager_state.json",
                                         "big.json"};
     vault_close(&place->vault);
+    site_bonds_close(&place->bonds);
     sites_free(&place->sites);
+    char bonds[128];
+    snprintf(bonds, sizeof bonds, "%s/" SITE_BONDS_FILE, place->root);
+    if (unlink(bonds) < 0 && errno == EISDIR)
+        rmdir(bonds);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (unlink(path_of(place, names[i])) < 0 && errno == EISDIR)
             rmdir(path_of(place, names[i]));
@@ -237,6 +247,85 @@ static void test_many_files_have_their_own_numbers(void **state)
     assert_int_equal(vault_count(place->vault), 0);
 }
 
+/* As credd starts anew, with another endpoint. */
+static void start_anew(struct place *place, const char *endpoint)
+{
+    int error;
+    vault_close(&place->vault);
+    site_bonds_close(&place->bonds);
+    sites_free(&place->sites);
+    place->sites = sites_load("deploy/sites", endpoint);
+    place->bonds = site_bonds_open(place->root, &error);
+    assert_non_null(place->bonds);
+    place->vault = vault_open(&(struct vault_parts){place->directory, place->sites, NULL, place->bonds});
+    assert_non_null(place->vault);
+}
+
+static void test_a_file_without_a_site_stays_with_its_first(void **state)
+{
+    struct place *place = *state;
+    put(place, "a.json", "{\"bearer_token\":\"t\"}");
+    put(place, "b.json", "{\"bearer_token\":\"u\",\"site\":\"cn\"}");
+    assert_true(vault_scan(place->vault));
+    start_anew(place, "https://gate.example");
+    assert_non_null(strstr(problem_of(place, "a.json"), "belongs to cn"));
+    assert_string_equal(problem_of(place, "b.json"), "");
+    assert_true(vault_at(place->vault, 0)->is_elsewhere);
+    assert_true(secret_is_empty(&vault_at(place->vault, 0)->file.token));
+    put(place, "a.json", "{\"bearer_token\":\"a-longer-one\"}"); /* whatever token */
+    assert_true(vault_scan(place->vault));
+    assert_non_null(strstr(problem_of(place, "a.json"), "belongs to cn"));
+    put(place, "a.json", "{\"bearer_token\":\"a-longer-one\",\"site\":\"cn\"}"); /* it says so itself */
+    assert_true(vault_scan(place->vault));
+    assert_string_equal(problem_of(place, "a.json"), "");
+    assert_string_equal(site_name(vault_at(place->vault, 0)->site), "cn");
+    put(place, "a.json", "{\"bearer_token\":\"t\"}");
+    assert_true(vault_scan(place->vault));
+    assert_int_equal(vault_rebind(place->vault, vault_at(place->vault, 0)->number), 0); /* a person says so */
+    assert_true(vault_scan(place->vault));
+    assert_string_equal(problem_of(place, "a.json"), "");
+    assert_int_equal(vault_rebind(place->vault, vault_at(place->vault, 0)->number), ERR_NOT_FOUND);
+    start_anew(place, "https://gate.example"); /* that is kept, too */
+    assert_string_equal(problem_of(place, "a.json"), "");
+    start_anew(place, "https://other.example");
+    assert_non_null(strstr(problem_of(place, "a.json"), "belongs to https://gate.example"));
+}
+
+/* A site that cannot be noted is no site to send a token to: it might be another one after the next start. */
+static void test_what_cannot_be_noted_is_not_lent(void **state)
+{
+    struct place *place = *state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/" SITE_BONDS_FILE, place->root);
+    assert_int_equal(mkdir(path, 0700), 0); /* nothing can be renamed onto it, by root neither */
+    put(place, "a.json", "{\"bearer_token\":\"t\"}");
+    assert_true(vault_scan(place->vault));
+    assert_non_null(strstr(problem_of(place, "a.json"), "cannot be noted"));
+    assert_int_equal(rmdir(path), 0);
+    assert_true(vault_scan(place->vault));
+    assert_string_equal(problem_of(place, "a.json"), "");
+}
+
+static void test_broken_bonds_stop_the_start(void **state)
+{
+    static const char *const broken[] = {"",
+                                         "{",
+                                         "[]",
+                                         "{\"version\":2,\"credentials\":{}}",
+                                         "{\"version\":1,\"credentials\":[]}",
+                                         "{\"version\":1,\"credentials\":{\"0123456789abcdef\":1}}"};
+    struct place *place = *state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/" SITE_BONDS_FILE, place->root);
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        int error = 0, fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        assert_int_equal(write(fd, broken[i], strlen(broken[i])), strlen(broken[i]));
+        close(fd);
+        assert_null(site_bonds_open(place->root, &error));
+        assert_int_equal(error, ERR_CONFIG);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,7 +333,8 @@ int main(void)
         T(test_directory_is_made_private),         T(test_files_come_change_and_go),
         T(test_other_edits_keep_the_generation),   T(test_bad_files_are_listed_and_left_alone),
         T(test_ids_are_stable_and_opaque),         T(test_directory_that_is_replaced),
-        T(test_many_files_have_their_own_numbers),
+        T(test_many_files_have_their_own_numbers), T(test_a_file_without_a_site_stays_with_its_first),
+        T(test_what_cannot_be_noted_is_not_lent),  T(test_broken_bonds_stop_the_start),
 #undef T
     };
     log_init("credd", LOG_LEVEL_ERROR);
