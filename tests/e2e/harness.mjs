@@ -15,7 +15,7 @@ import { Upstream } from './upstream.mjs';
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 export const BIN_DIR = process.env.CB_BIN_DIR ?? join(root, 'build/bin');
-export const IS_SANITIZED = /\/dev\/bin$/.test(BIN_DIR);
+export const IS_SANITIZED = /\/(dev|tsan)\/bin$/.test(BIN_DIR);
 const run = promisify(execFile);
 
 export const secretText = (prefix) => `${prefix}-${randomBytes(16).toString('hex')}`;
@@ -188,7 +188,7 @@ export class System {
     const end = await this.child.stop();
     if (this.ownsUpstream) await this.upstream.stop();
     const log = this.log();
-    const complaint = /.*(AddressSanitizer|LeakSanitizer|runtime error:|UndefinedBehavior|Assertion).*/.exec(log);
+    const complaint = /.*(AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|UndefinedBehavior|Assertion).*/.exec(log);
     if (complaint) throw new Error(`a process complained: ${complaint[0]}\nsee ${this.logFile}`);
     if (expectCode !== null && (end.code !== expectCode || end.signal))
       throw new Error(`the supervisor ended with ${JSON.stringify(end)}\nsee ${this.logFile}\n${log.slice(-3000)}`);
