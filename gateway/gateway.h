@@ -19,8 +19,8 @@ struct gateway {
     struct completions *completions;
     struct live_feed *live_feed; /* what the admin page shows as it changes */
     struct front *front;         /* HTTP: it uses all of the above */
-    uv_timer_t *opening; /* runs until the front is open; NULL afterwards */
-    bool has_state;      /* credd was heard */
+    uv_timer_t *opening;         /* runs until the front is open; NULL afterwards */
+    bool has_state;              /* credd was heard */
 };
 
 /* Returns owned; NULL on failure (logged). It takes connections in, and says ready, once a worker is there
