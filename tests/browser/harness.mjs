@@ -116,10 +116,15 @@ class Page {
     assert.equal(told.join('\n'), '', `axe, ${where} ${JSON.stringify(this.look)}`);
   }
 
-  // Nothing is wider than the window, and no text is cut off by its button.
+  // Nothing is wider than the window, and nothing is cut off by what it is in (but for names that end in an ellipsis).
   async checkWidth(where = this.tab.url()) {
     const [have, want] = await this.tab.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
     assert.ok(have <= want, `${where} is ${have} px wide in a window of ${want} px ${JSON.stringify(this.look)}`);
+    const cut = await this.tab.evaluate(() =>
+      [...document.querySelectorAll('main *, .side *, .top *')]
+        .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth > 1 && getComputedStyle(one).overflowX !== 'visible' && getComputedStyle(one).textOverflow !== 'ellipsis' && !one.matches('input, textarea, select, .sr-only'))
+        .map((one) => `${one.className}: ${one.scrollWidth} px in ${one.clientWidth}`));
+    assert.deepEqual(cut, [], `${where} ${JSON.stringify(this.look)}`);
   }
 
   // The end of a test: fails if the page complained.

@@ -16,7 +16,8 @@ export const count = number({ maximumFractionDigits: 0 });
 // 1.2K, 3.4M (1.2万 in Chinese): where room is short. Whole below 10,000.
 export const short = (value) =>
   isNone(value) ? DASH : Math.abs(value) < 10_000 ? count(value) : formatter('NumberFormat', { notation: 'compact', maximumSignificantDigits: 3 }).format(value);
-export const decimal = number({ maximumFractionDigits: 2 });
+// Two places; more of what is small, so that it is not called nothing.
+export const decimal = (value) => (Math.abs(value) < 1 ? number({ maximumSignificantDigits: 2 }) : number({ maximumFractionDigits: 2 }))(value);
 export const percent = number({ style: 'percent', maximumFractionDigits: 1 });
 
 export function bytes(value) {

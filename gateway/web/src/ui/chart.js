@@ -38,7 +38,7 @@ function optionsOf(uPlot, { series, stacked, kind, format, height, width, range,
   return {
     width,
     height,
-    padding: [8, 6, 0, 0],
+    padding: [8, 16, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { show: kind !== 'bars' } },
     scales: { x: { time: true, range: () => range }, y: { range: (plot, min, max) => [0, max > 0 ? max * 1.08 : 1] } },

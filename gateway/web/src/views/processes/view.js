@@ -32,7 +32,7 @@ function columns(hasSupervisor, manyHosts) {
     { key: 'streams', label: t('processes.streams'), align: 'end', cell: ({ streams }) => count(streams) },
     { key: 'memory', label: t('processes.memory'), align: 'end', cell: ({ rss_bytes: rss }) => bytes(rss) },
     { key: 'lag', label: t('processes.lag'), align: 'end', cell: late },
-    { key: 'cpu', label: t('processes.cpu'), align: 'end', cell: ({ cpu_seconds: cpu }) => span(cpu) },
+    { key: 'cpu', label: t('processes.cpu'), align: 'end', cell: ({ cpu_seconds: cpu }) => duration(cpu === null ? null : cpu * 1000) },
     { key: 'files', label: t('processes.files'), align: 'end', cell: ({ open_files: files }) => count(files) },
     { key: 'pid', label: t('processes.pid'), align: 'end', cell: ({ pid }) => pid ?? DASH },
     ...(manyHosts ? [{ key: 'host', label: t('processes.host'), cell: ({ host }) => host }] : []),

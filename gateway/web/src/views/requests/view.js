@@ -25,11 +25,11 @@ export function Outcome({ request: { outcome, status } }) {
 function columns(names) {
   return [
     { key: 'time', label: t('requests.time'), header: true, cell: (one) => html`<time class="nowrap" title=${dateTime(one.started_at)}>${time(one.started_at)}</time>` },
-    { key: 'model', label: t('requests.model'), class: 'cell-name', cell: (one) => html`<span class="mono" title=${one.model}>${one.model}</span>` },
-    { key: 'outcome', label: t('requests.outcome'), cell: (one) => html`<span class="outcome"><${Outcome} request=${one} /><span class="muted mono">${one.status}</span></span>` },
+    { key: 'model', label: t('requests.model'), class: 'cell-name cell-model', cell: (one) => html`<span class="mono" title=${one.model}>${one.model}</span>` },
+    { key: 'outcome', label: t('requests.outcome'), class: 'cell-outcome', cell: (one) => html`<span class="outcome"><${Outcome} request=${one} /><span class="muted mono">${one.status}</span></span>` },
     { key: 'first', label: t('requests.first_event'), align: 'end', cell: (one) => duration(one.first_event_ms) },
     { key: 'duration', label: t('requests.duration'), align: 'end', cell: (one) => duration(one.duration_ms) },
-    { key: 'tokens', label: t('requests.tokens'), align: 'end', cell: (one) => t('requests.in_out', { in: short(one.prompt_tokens), out: short(one.completion_tokens) }) },
+    { key: 'tokens', label: t('requests.tokens'), align: 'end', class: 'wide', cell: (one) => t('requests.in_out', { in: short(one.prompt_tokens), out: short(one.completion_tokens) }) },
     { key: 'credit', label: t('requests.credit'), align: 'end', class: 'cell-more', cell: (one) => decimal(one.credit) },
     { key: 'credential', label: t('requests.credential'), class: 'cell-name cell-more', cell: (one) => html`<span title=${names.credential(one.credential_id)}>${names.credential(one.credential_id)}</span>` },
     { key: 'key', label: t('requests.key'), class: 'cell-name cell-more', cell: (one) => html`<span title=${names.key(one.key_id)}>${names.key(one.key_id)}</span>` },
