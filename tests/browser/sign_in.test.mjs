@@ -2,6 +2,7 @@
 // The way in and out of the admin page.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { LOOKS, startWorld } from './harness.mjs';
 
 let world;
@@ -75,5 +76,38 @@ test('language and theme are chosen by hand, at once, and kept', async () => {
   const [theme, ground] = await tab.evaluate(() => [document.documentElement.dataset.theme, getComputedStyle(document.body).backgroundColor]);
   assert.equal(theme, 'dark');
   assert.equal(ground, 'rgb(14, 17, 22)');
+  await page.close();
+});
+
+test('a page of another origin can neither frame it nor act for whoever is signed in', async () => {
+  const page = await world.open();
+  const { tab } = page;
+  page.allow(/Refused to frame|frame-ancestors|X-Frame-Options|status of 403|CORS|ERR_FAILED|ERR_BLOCKED_BY_RESPONSE/i);
+  const { origin } = world.system;
+  const foreign = createServer((req, res) => res.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>foreign</title><link rel="icon" href="data:,">'));
+  await new Promise((resolve) => foreign.listen(0, '127.0.0.1', resolve));
+  try {
+    // The same host on another port: the browser sends the cookie along, so it is we who must refuse.
+    await tab.goto(`http://127.0.0.1:${foreign.address().port}/`);
+    const framed = await tab.evaluate(async (target) => {
+      const frame = document.createElement('iframe');
+      const loaded = new Promise((resolve) => (frame.onload = resolve));
+      frame.src = target;
+      document.body.append(frame);
+      await loaded;
+      return frame.contentDocument !== null;
+    }, `${origin}/`);
+    assert.equal(framed, false, 'that of another origin cannot be read');
+    const inside = tab.frames().find((frame) => frame !== tab.mainFrame());
+    assert.equal(await inside.locator('#app').count(), 0, 'the page is shown in a frame');
+    const answered = tab.waitForResponse(`${origin}/codebuddy/v1/credentials/toggle-rotation`);
+    await tab.evaluate((url) => fetch(url, { method: 'POST', mode: 'no-cors', credentials: 'include', body: '{}' }).catch(() => {}), `${origin}/codebuddy/v1/credentials/toggle-rotation`);
+    assert.equal((await answered).status(), 403);
+    const current = await (await world.system.fetch('/codebuddy/v1/credentials/current')).json();
+    assert.equal(current.auto_rotation_enabled, true);
+  } finally {
+    foreign.close();
+    foreign.closeAllConnections();
+  }
   await page.close();
 });

@@ -26,6 +26,14 @@ const run = (args, env, name) =>
   new Child(join(copy, 'deploy/start'), args, { cwd: copy, env: { ...process.env, ...env }, log: join(copy, `${name}.log`) });
 const BUILD_MS = 600_000;
 
+// The admin page, built and served.
+async function checkPage(port) {
+  const page = await (await fetch(`http://127.0.0.1:${port}/`)).text();
+  const main = /src="(\/assets\/main-\w+\.js)"/.exec(page)?.[1];
+  assert.ok(main, page);
+  assert.equal((await fetch(`http://127.0.0.1:${port}${main}`)).status, 200);
+}
+
 async function answersOf(port, apiKey) {
   const client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey, maxRetries: 0 });
   const answer = await client.chat.completions.create({ model: 'gpt-5', messages: [user()] });
@@ -41,6 +49,7 @@ test('--demo: two completions as a person reads them, then it serves until Ctrl-
     const shown = demo.lines.filter((line) => line.includes('Hello! I am the stand-in upstream'));
     assert.equal(shown.length, 2, demo.lines.join('\n'));
     assert.equal(await answersOf(port, key), 'Hello! I am the stand-in upstream: these words came one by one, and your client put them together.');
+    await checkPage(port);
     const log = (await demo.line(/log +(\/\S+)/))[1];
     demo.kill('SIGINT');
     assert.deepEqual(await demo.exited, { code: 0, signal: null });
@@ -66,6 +75,7 @@ test('without: writes a .env with a password, serves the credentials that are th
     assert.ok(!text().includes(password), 'the password is shown');
     assert.ok(text().includes('.env'), 'where the password is, is not said');
     assert.equal(await answersOf(ready[1], password), 't0 t1 t2 t3 t4 ');
+    await checkPage(ready[1]);
     server.kill('SIGINT');
     assert.deepEqual(await server.exited, { code: 0, signal: null });
   } finally {

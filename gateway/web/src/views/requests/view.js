@@ -19,7 +19,8 @@ const STATUSES = ['200', '400', '401', '403', '404', '429', '499', '500', '502',
 
 export function Outcome({ request: { outcome, status } }) {
   const tone = outcome === 'ok' && status < 400 ? 'good' : outcome === 'cancelled' ? 'plain' : status >= 500 || outcome === 'unauthorized' ? 'bad' : 'warn';
-  return html`<${Badge} tone=${tone}>${hasText(`requests.outcome_${outcome}`) ? t(`requests.outcome_${outcome}`) : outcome}<//>`;
+  const word = outcome === 'blameless' && status >= 500 ? 'error' : outcome; // nobody's fault, but no answer either
+  return html`<${Badge} tone=${tone}>${hasText(`requests.outcome_${word}`) ? t(`requests.outcome_${word}`) : word}<//>`;
 }
 
 function columns(names) {
