@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The views, in the order of the navigation. Each: name (its address and its part of the texts, with a `title`),
 // icon, and View, a component that gets the address's parameters.
+import { Credentials } from './credentials/view.js';
 import { Keys } from './keys/view.js';
 import { Overview } from './overview/view.js';
 import { Processes } from './processes/view.js';
@@ -8,6 +9,7 @@ import { Requests } from './requests/view.js';
 
 export const views = [
   { name: 'overview', icon: 'overview', View: Overview },
+  { name: 'credentials', icon: 'credentials', View: Credentials },
   { name: 'keys', icon: 'keys', View: Keys },
   { name: 'requests', icon: 'requests', View: Requests },
   { name: 'processes', icon: 'processes', View: Processes },
