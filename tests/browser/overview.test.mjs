@@ -137,7 +137,7 @@ test('the worst trouble is the one that is told', () => {
     [{ ...well, health: reason('statsd_away'), credentials: [] }, 'no_credential'],
     [{ ...well, health: reason('statsd_away'), credentials: states('ready') }, 'statsd_away'],
     [{ ...well, health: reason('ledger_failing'), credentials: states('ready') }, 'ledger_failing'],
-    [{ ...well, health: reason('something_new'), credentials: states('ready') }, 'other'],
+    [{ ...well, health: reason('something_new'), credentials: states('ready') }, 'reason'],
   ];
   for (const [said, key] of cases) assert.equal(diagnose(said)?.key, key, JSON.stringify(said));
   assert.equal(diagnose(cases[4][0]).params.s, 60);

@@ -88,11 +88,11 @@ function itemsOf(one, current, done) {
 function columns(current, at, done) {
   return [
     { key: 'name', label: t('credentials.name'), header: true, class: 'cell-name', cell: (one) => html`<${Who} one=${one} current=${current} />` },
-    { key: 'state', label: t('credentials.state'), cell: (one) => html`<${State} one=${one} at=${at} />` },
+    { key: 'state', label: t('credentials.state'), class: 'wide', cell: (one) => html`<${State} one=${one} at=${at} />` },
     { key: 'in_flight', label: t('credentials.in_flight'), align: 'end', cell: (one) => count(one.in_flight) },
     { key: 'uses', label: t('credentials.uses'), align: 'end', cell: (one) => count(one.uses) },
-    { key: 'token', label: t('credentials.token'), cell: (one) => html`<${Token} one=${one} at=${at} />` },
-    { key: 'acts', label: t('credentials.acts'), align: 'end', cell: (one) => html`<${Menu} label=${t('credentials.acts_of', { name: one.filename })} items=${itemsOf(one, current, done)} />` },
+    { key: 'token', label: t('credentials.token'), class: 'wide', cell: (one) => html`<${Token} one=${one} at=${at} />` },
+    { key: 'acts', label: t('credentials.acts'), align: 'end', class: 'wide cell-acts', cell: (one) => html`<${Menu} label=${t('credentials.acts_of', { name: one.filename })} items=${itemsOf(one, current, done)} />` },
   ];
 }
 

@@ -58,7 +58,7 @@ export function diagnose({ health, credentials, current, now }) {
   if (then) return then;
   if (health.reasons.length > 0) {
     const tone = health.status === 'unhealthy' ? 'bad' : 'warn';
-    return { tone, key: 'other', params: { message: health.reasons[0].message }, act: 'processes' };
+    return { tone, key: 'reason', params: { message: health.reasons[0].message }, act: 'processes' };
   }
   const counts = countStates(credentials);
   const params = { ready: counts.ready, n: credentials.length };

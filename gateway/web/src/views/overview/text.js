@@ -22,7 +22,7 @@ export const overview = {
     statsd_away: 'The statistics service (statsd) is away', statsd_away_text: 'Requests are served. Usage is kept by its senders and arrives when it is back.',
     ledger_failing: 'Usage cannot be written to disk', ledger_failing_text: 'Requests are served, and their usage waits in memory. Is the disk of CODEBUDDY_DATA_DIR full or read-only?',
     draining: 'The gateway is stopping', draining_text: 'Running answers finish; new requests go to the next gateway.',
-    other: 'Something is wrong', other_text: '{message}',
+    reason: 'Something is wrong', reason_text: '{message}',
   },
   zh: {
     title: '概览', range: '时间范围', range_1h: '1 小时', range_24h: '24 小时', range_30d: '30 天', checking: '正在查看系统状态',
@@ -46,6 +46,6 @@ export const overview = {
     statsd_away: '统计服务（statsd）不可用', statsd_away_text: '请求照常服务。用量由发送方保留，恢复后补上。',
     ledger_failing: '用量无法写入磁盘', ledger_failing_text: '请求照常服务，用量暂存于内存。CODEBUDDY_DATA_DIR 所在磁盘是否已满或只读？',
     draining: '网关正在停止', draining_text: '进行中的回答会完成，新请求由下一个网关处理。',
-    other: '出现问题', other_text: '{message}',
+    reason: '出现问题', reason_text: '{message}',
   },
 };
