@@ -58,12 +58,14 @@ struct metrics *metrics_new(struct reporter *const *reporter)
 
 void metrics_free(struct metrics **metrics)
 {
-    struct request_name *name, *next;
     if (!*metrics)
         return;
-    HASH_ITER (hh, (*metrics)->requests, name, next) {
-        HASH_DEL((*metrics)->requests, name);
+    struct request_name *name = (*metrics)->requests;
+    HASH_CLEAR(hh, (*metrics)->requests); /* the elements stay, and stay chained */
+    while (name) {
+        struct request_name *next = name->hh.next;
         free(name);
+        name = next;
     }
     free(*metrics);
     *metrics = NULL;
