@@ -350,6 +350,18 @@ static int64_t deadline_of(const struct msg_lease *lease, int64_t now_ms)
     return now_ms + wait_ms - margin_ms;
 }
 
+/* The worker's and the gateway's lines have the same id. */
+static void log_ask(const struct msg_lease *lease, size_t excluded_count)
+{
+    char id[65];
+    if (lease->request_id.length >= sizeof id)
+        return;
+    memcpy(id, lease->request_id.data, lease->request_id.length);
+    id[lease->request_id.length] = '\0';
+    log_debug(id, "lease_asked", LOG_SPAN("model", lease->model), LOG_OPT("key", lease->key_id),
+              LOG_INT("excluded", excluded_count));
+}
+
 void broker_lease(struct broker *broker, void *worker, uint64_t request, const struct msg_lease *lease,
                   void *ticket, const struct moment *moment)
 {
@@ -367,6 +379,8 @@ void broker_lease(struct broker *broker, void *worker, uint64_t request, const s
                  .excluded = excluded,
                  .only = wanted_id(lease->credential_id),
                  .excluded_count = give_chances(broker, request_hash, excluded, excluded_count)}};
+    if (log_is_on(LOG_LEVEL_DEBUG))
+        log_ask(lease, excluded_count);
     if (lease->wait_ms == 0)
         broker_pump(broker, moment); /* the others first; then it is now or never */
     /* Who comes while others wait waits behind them; the pump at the end of the turn looks at all. */

@@ -11,14 +11,6 @@
 #include <inttypes.h>
 #include <sodium.h>
 
-static void log_access(const struct call *call)
-{
-    const char *code = call->failure == FAILURE_NONE ? "-" : failure_code(call->failure);
-    log_info(call->id, "request", LOG_STR("route", call->route ? call->route->name : "none"),
-             LOG_INT("status", call->status), LOG_STR("code", code),
-             LOG_INT("ms", clock_now_ms() - call->started_ms), LOG_INT("bytes", call->sent_bytes));
-}
-
 /* h2o clears the request's pool: the answer is out, or the connection is gone. */
 static void call_dispose(void *memory)
 {
@@ -30,7 +22,7 @@ static void call_dispose(void *memory)
     }
     call->phase = CALL_FINISHED;
     call->events = NULL;
-    log_access(call);
+    access_log_call(call);
     metrics_request(call->gateway->metrics, call->route, call->status, call->failure);
     connection_request_ended(call->connection);
     if (events)
@@ -88,6 +80,8 @@ struct call *call_new(struct gateway *gateway, h2o_req_t *req, struct connection
     *call = (struct call){
         .gateway = gateway,
         .connection = connection,
+        .method = head->method.length > 0 ? access_log_method(head->method) : NULL,
+        .body_bytes = req->entity.len,
         .body = {req->entity.base, req->entity.len},
         .started_ms = clock_now_ms(),
         .started_wall_ms = clock_wall_ms(),
@@ -109,6 +103,20 @@ void call_watch(struct call *call, const struct call_events *events, void *owner
 {
     call->events = events;
     call->owner = owner;
+}
+
+static void note_text(struct call *call, struct span *noted, struct span text)
+{
+    if (text.length == 0 || span_equals(*noted, text))
+        return;
+    h2o_iovec_t copy = h2o_strdup(&call->req->pool, text.data, text.length);
+    *noted = span_of(copy.base, copy.len);
+}
+
+void call_note_service(struct call *call, struct span model, struct span credential_id)
+{
+    note_text(call, &call->service.model, model);
+    note_text(call, &call->service.credential_id, credential_id);
 }
 
 /* ---- headers ---- */
@@ -159,6 +167,7 @@ void call_reply(struct call *call, int status, const char *content_type, struct 
     if (status != 204 && status != 304)
         call->req->res.content_length = body.length;
     call->phase = CALL_FINISHED;
+    call->began_ms = clock_now_ms();
     call->sent_bytes = has_body ? body.length : 0;
     connection_write_begins(call->connection);
     h2o_start_response(call->req, &call->generator);
@@ -176,7 +185,8 @@ void call_fail_with(struct call *call, const struct call_problem *problem)
     int error = failure_append_json(&body, problem->failure, problem->message, problem->type, problem->code,
                                     problem->param);
     if (error < 0)
-        log_error(call->id, "error_body_failed", LOG_STR("problem", error_text(error)));
+        log_error(call->id, "error_body_failed", LOG_STR("problem", error_text(error)),
+                  LOG_OPT("trace", call_trace_id(call)));
     call_reply(call, failure_status(problem->failure), "application/json", buffer_span(&body));
     buffer_fini(&body);
 }
@@ -201,6 +211,7 @@ void call_begin(struct call *call, int status, bool is_stream, int64_t content_b
     }
     add_common_headers(call, status);
     call->phase = CALL_IDLE;
+    call->began_ms = clock_now_ms();
     h2o_start_response(call->req, &call->generator);
 }
 

@@ -17,6 +17,7 @@
 #include "gateway/connection.h"
 #include "gateway/gateway.h"
 #include "gateway/request_id.h"
+#include "proto/outcome.h"
 #include "proto/trace_context.h"
 
 struct route;
@@ -30,6 +31,16 @@ struct call_events {
     void (*ended)(void *owner); /* the call is over, however it ended, and is gone when this returns. Last. */
 };
 
+/* What became of it beyond HTTP, for the access line. */
+struct call_service {
+    bool is_completion;
+    bool is_judged; /* `outcome` is said */
+    enum outcome outcome;
+    struct span model, credential_id; /* in the call's pool */
+    uint64_t prompt_tokens, completion_tokens;
+    uint8_t attempts, moves;
+};
+
 struct call {
     struct gateway *gateway;
     struct connection *connection;
@@ -39,9 +50,13 @@ struct call {
     char id[REQUEST_ID_BYTES];
     char traceparent[TRACE_PARENT_BYTES + 1]; /* of the client, checked; "": none */
     struct span tracestate;
+    const char *method; /* a literal; NULL: not understood */
+    size_t body_bytes;
     struct span body;       /* of the request; borrowed until connection_release_input */
     struct span cors_allow; /* value of Access-Control-Allow-Origin, or empty */
     int64_t started_ms, started_wall_ms;
+    int64_t began_ms; /* the answer; 0: not yet */
+    struct call_service service;
     /* The rest is call.c's. */
     enum call_phase phase;
     bool is_head; /* HEAD: no body in the answer */
@@ -55,11 +70,20 @@ struct call {
     h2o_generator_t generator;
 };
 
+/* The trace that a call belongs to: in each of its log lines. Empty: none. */
+static inline struct span call_trace_id(const struct call *call)
+{
+    return trace_parent_id(span_str(call->traceparent));
+}
+
 /* Makes the record of a request whose head passed the connection. Lives in `req`'s pool. */
 struct call *call_new(struct gateway *gateway, h2o_req_t *req, struct connection *connection,
                       const struct head *head);
 /* Who is told of this call's fate. */
 void call_watch(struct call *call, const struct call_events *events, void *owner);
+
+/* Who serves it what, as far as is known: copied. Empty ones leave what was there. */
+void call_note_service(struct call *call, struct span model, struct span credential_id);
 
 /* A header of the answer; before it begins. `name` is a literal; the value is copied. */
 void call_add_header(struct call *call, const char *name, struct span value);

@@ -106,7 +106,8 @@ static void append_error_event(struct completion *c, const struct call_problem *
     if (error == 0)
         error = buffer_append_span(&c->pending, SPAN("\n\n"));
     if (error < 0)
-        log_error(c->call->id, "error_event_failed", LOG_STR("problem", error_text(error)));
+        log_error(c->call->id, "error_event_failed", LOG_STR("problem", error_text(error)),
+                  LOG_OPT("trace", call_trace_id(c->call)));
 }
 
 void completion_fail(struct completion *c, const struct call_problem *problem)

@@ -27,7 +27,6 @@ struct completion {
     int64_t content_bytes;   /* still to come, -1: unknown */
     size_t unreturned_bytes; /* DATA that was not returned by WINDOW yet */
     size_t owed_bytes;       /* of these: what the client's socket has taken */
-    int64_t first_byte_ms;
     struct buffer pending, writing;
     struct span conversation_id, conversation_request_id, conversation_message_id,
         client_request_id; /* into the head */

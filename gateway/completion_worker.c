@@ -62,7 +62,8 @@ void completion_dispatch(struct completion *c, const struct worker *except)
     int error = send_request(c, worker, left_ms);
     if (error == 0 || error == ERR_PEER_GONE)
         return; /* gone: its down() comes, and another will be ready */
-    log_error(c->call->id, "dispatch_failed", LOG_STR("problem", error_text(error)));
+    log_error(c->call->id, "dispatch_failed", LOG_STR("problem", error_text(error)),
+              LOG_OPT("trace", call_trace_id(c->call)));
     completion_report(c, FAILURE_INTERNAL, OUTCOME_BLAMELESS);
     completion_fail_plainly(c, FAILURE_INTERNAL, 0);
 }
@@ -77,8 +78,10 @@ static void move_or_fail(struct completion *c, const struct worker *except,
         return;
     }
     c->moves++;
+    c->call->service.moves = c->moves;
     metrics_add(c->all->gateway->metrics, METRIC_MOVES, 1);
-    log_info(c->call->id, "request_moved", LOG_INT("moves", c->moves));
+    log_info(c->call->id, "request_moved", LOG_INT("moves", c->moves),
+             LOG_OPT("trace", call_trace_id(c->call)));
     completion_enter(c, WAITING, NULL);
     completion_dispatch(c, except);
 }
@@ -121,7 +124,7 @@ static void violate(struct completion *c, const char *what)
 {
     struct call_problem problem = {.failure = FAILURE_INTERNAL};
     log_warning(c->call->id, "worker_violation", LOG_STR("peer", peer_name(c->worker->peer)),
-                LOG_STR("problem", what));
+                LOG_STR("problem", what), LOG_OPT("trace", call_trace_id(c->call)));
     metrics_add(c->all->gateway->metrics, METRIC_BAD_FRAMES, 1);
     completion_cancel(c, CANCEL_TIMEOUT);
     completion_fail(c, &problem);
@@ -140,11 +143,22 @@ static void on_head(struct completion *c, const struct msg_head *head)
     c->is_begun = true;
     c->is_stream = head->stream == 1;
     c->content_bytes = c->is_stream ? -1 : head->content_bytes;
-    c->first_byte_ms = clock_now_ms();
+    call_note_service(c->call, head->model, head->credential_id);
     call_begin(c->call, head->status, c->is_stream, c->content_bytes);
     c->call->body = span_of(NULL, 0);
     connection_release_input(c->call->connection);
     completion_enter(c, RELAYING, c->worker);
+}
+
+static void note_usage(struct completion *c, unsigned outcome, uint64_t prompt_tokens,
+                       uint64_t completion_tokens, uint8_t attempts)
+{
+    struct call_service *service = &c->call->service;
+    service->is_judged = true;
+    service->outcome = (enum outcome)outcome;
+    service->prompt_tokens = prompt_tokens;
+    service->completion_tokens = completion_tokens;
+    service->attempts = attempts;
 }
 
 static void on_data(struct completion *c, const struct msg_data *data)
@@ -166,13 +180,15 @@ static void on_data(struct completion *c, const struct msg_data *data)
     }
 }
 
-static void on_end(struct completion *c)
+static void on_end(struct completion *c, const struct msg_end *end)
 {
     if (c->state != RELAYING) {
         violate(c, "END before HEAD");
     } else if (c->content_bytes > 0) {
         violate(c, "END before the announced size");
     } else {
+        note_usage(c, end->outcome, end->prompt_tokens, end->completion_tokens, end->attempts);
+        call_note_service(c->call, span_of(NULL, 0), end->credential_id);
         completion_enter(c, FINISHING, NULL);
         completion_flush_later(c);
     }
@@ -190,6 +206,9 @@ static void on_fail(struct completion *c, const struct msg_fail *fail_message)
         .param = fail_message->param,
     };
     struct worker *worker = c->worker;
+    call_note_service(c->call, fail_message->model, fail_message->credential_id);
+    note_usage(c, fail_message->outcome, fail_message->prompt_tokens, fail_message->completion_tokens,
+               fail_message->attempts);
     if (fail_message->movable == 1)
         move_or_fail(c, worker, &problem);
     else
@@ -210,7 +229,7 @@ static void on_frame(void *owner, struct worker *worker, const struct frame *fra
     else if (frame->type == MESSAGE_DATA)
         on_data(c, message);
     else if (frame->type == MESSAGE_END)
-        on_end(c);
+        on_end(c, message);
     else if (frame->type == MESSAGE_FAIL)
         on_fail(c, message);
     else

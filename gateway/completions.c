@@ -106,13 +106,15 @@ void completion_cancel(struct completion *c, enum cancel_reason reason)
 
 void completion_report(const struct completion *c, enum failure failure, enum outcome outcome)
 {
-    const struct call *call = c->call;
+    struct call *call = c->call;
+    call->service.is_judged = true;
+    call->service.outcome = outcome;
     int64_t duration_ms = clock_now_ms() - call->started_ms;
     struct msg_event event = {
         .request_id = span_str(call->id),
         .started_wall_ms = call->started_wall_ms,
         .duration_ms = (uint32_t)duration_ms,
-        .first_event_ms = c->first_byte_ms ? (uint32_t)(c->first_byte_ms - call->started_ms) : 0,
+        .first_event_ms = c->is_begun ? (uint32_t)(call->began_ms - call->started_ms) : 0,
         .key_id = span_str(call->caller.key_id),
         .status = c->is_begun ? 200 : failure_status(failure),
         .outcome = (uint8_t)outcome,
@@ -136,7 +138,7 @@ void completion_on_timer(h2o_timeout_entry_t *entry)
         completion_fail_plainly(c, failure, is_late ? 0 : UNAVAILABLE_RETRY_S);
         return;
     }
-    log_warning(c->call->id, "deadline_passed");
+    log_warning(c->call->id, "deadline_passed", LOG_OPT("trace", call_trace_id(c->call)));
     completion_cancel(c, CANCEL_TIMEOUT);
     completion_fail_plainly(c, FAILURE_UPSTREAM_TIMEOUT, 0);
 }
@@ -191,6 +193,7 @@ void completions_start(struct completions *all, struct call *call, const struct 
     c->call = call;
     c->deadline_ms = call->started_ms + all->gateway->settings->total_timeout_s * 1000;
     all->count++;
+    call->service.is_completion = true;
     call_watch(call, &completion_call_events, c);
     c->state = OVER; /* on no list yet */
     completion_enter(c, WAITING, NULL);

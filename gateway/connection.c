@@ -58,6 +58,7 @@ void connection_enter(struct connection *c, enum connection_state state)
     switch (state) {
     case STATE_HANDSHAKE:
     case STATE_HEAD:
+        c->head_began_ms = connection_now_ms(c);
         timer_start(c, &set->header_timeout);
         break;
     case STATE_IDLE:
@@ -316,6 +317,16 @@ bool connection_head(const struct connection *c, struct head *head)
     if (c->state != STATE_REQUEST || c->intake.phase != INTAKE_DONE)
         return false;
     return head_parse(span_of(c->sock->input->bytes, c->intake.head_bytes), head, &reason) == 0;
+}
+
+int64_t connection_request_ms(const struct connection *c)
+{
+    return connection_now_ms(c) - c->head_began_ms;
+}
+
+uint64_t connection_body_bytes(const struct connection *c)
+{
+    return c->intake.body_bytes;
 }
 
 bool connection_is_last(const struct connection *c)

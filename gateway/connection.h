@@ -29,6 +29,7 @@
 #ifndef GATEWAY_CONNECTION_H
 #define GATEWAY_CONNECTION_H
 
+#include "gateway/access_log.h"
 #include "gateway/intake.h"
 #include "proto/service.h"
 
@@ -42,8 +43,9 @@ struct connection_hooks {
      */
     enum failure (*gate)(void *owner, struct connection *connection, const struct head *head,
                          uint32_t *retry_after_s);
-    /* An error was answered here, not by a handler. */
-    void (*refused)(void *owner, enum failure failure);
+    /* An error was answered here, not by a handler. `head`: NULL if it was not understood. */
+    void (*refused)(void *owner, const struct connection *connection, const struct head *head,
+                    const struct access_refusal *refusal);
     /* A connection is gone. */
     void (*closed)(void *owner);
 };
@@ -69,6 +71,9 @@ const struct sockaddr *connection_peer(const struct connection *connection);
 /* Parses the current request's head again: false if it did not pass through here. Spans borrow until
  * connection_release_input. */
 bool connection_head(const struct connection *connection, struct head *head);
+/* Since the first byte of the current request's head, ms; the bytes of its body so far. */
+int64_t connection_request_ms(const struct connection *connection);
+uint64_t connection_body_bytes(const struct connection *connection);
 /* True if no request can follow on this connection. */
 bool connection_is_last(const struct connection *connection);
 /* A request is being answered. `left(context)` is called at most once, on the loop, when the client leaves.

@@ -30,6 +30,7 @@ struct connection {
     bool on_turn;     /* on the list of those to look at when the turn ends */
     bool is_reserved; /* the body's buffer has its final size */
     struct intake intake;
+    int64_t head_began_ms; /* by the loop's clock */
     h2o_timeout_entry_t timer;
     uint64_t unsent_bytes; /* when progress was last looked at */
     uint8_t stall_count;   /* looks in a row that found none */
@@ -60,6 +61,10 @@ struct connection_set {
     bool draining;
 };
 
+static inline int64_t connection_now_ms(const struct connection *c)
+{
+    return (int64_t)uv_now(c->set->h2o->loop);
+}
 /* The one place that changes the state; the table is in connection.h. */
 void connection_enter(struct connection *c, enum connection_state state);
 /* Closes a connection that is not answering. h2o's way of being told is a failed read. */

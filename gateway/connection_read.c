@@ -3,9 +3,12 @@
  * refuse. */
 #include "gateway/connection_private.h"
 #include "gateway/refusal.h"
+#include "gateway/request_id.h"
+#include "proto/clock.h"
 
 #include <errno.h>
 #include <h2o/http1.h>
+#include <sodium.h>
 #include <sys/socket.h>
 
 enum {
@@ -39,11 +42,27 @@ static void on_refusal_written(h2o_socket_t *sock, const char *err)
     h2o_socket_read_start(sock, connection_on_read);
 }
 
+/* The head may be long known, or be the very thing that is wrong. */
+static const struct head *refused_head(const struct connection *c, struct head *head)
+{
+    const char *reason;
+    if (c->intake.head_bytes == 0 || c->intake.head_bytes > c->sock->input->size)
+        return NULL;
+    return head_parse(span_of(c->sock->input->bytes, c->intake.head_bytes), head, &reason) == 0 ? head : NULL;
+}
+
 void connection_refuse(struct connection *c, enum failure failure, const char *reason, uint32_t retry_after_s)
 {
     struct connection_set *set = c->set;
-    set->hooks->refused(set->owner, failure);
-    if (h2o_socket_is_writing(c->sock) || refusal_format(&c->refusal, failure, reason, retry_after_s) < 0) {
+    char id[REQUEST_ID_BYTES];
+    unsigned char random[10];
+    struct head head;
+    randombytes_buf(random, sizeof random);
+    request_id_make(id, clock_wall_ms(), random);
+    const struct access_refusal refusal = {.id = id, .reason = reason, .failure = failure};
+    set->hooks->refused(set->owner, c, refused_head(c, &head), &refusal);
+    if (h2o_socket_is_writing(c->sock) ||
+        refusal_format(&c->refusal, id, failure, reason, retry_after_s) < 0) {
         connection_cut(c); /* a 100 Continue that the client does not read, or no memory */
         return;
     }

@@ -89,10 +89,13 @@ static enum failure on_gate(void *owner, struct connection *connection, const st
     return failure;
 }
 
-static void on_refused(void *owner, enum failure failure)
+static void on_refused(void *owner, const struct connection *connection, const struct head *head,
+                       const struct access_refusal *refusal)
 {
     struct front *front = owner;
-    metrics_refusal(front->gateway->metrics, failure);
+    metrics_refusal(front->gateway->metrics, refusal->failure);
+    if (front->gateway->settings->access_log)
+        access_log_refusal(connection, head, refusal);
 }
 
 /* ---- requests ---- */

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/refusal.h"
-#include "gateway/request_id.h"
-#include "proto/clock.h"
 #include "proto/error.h"
-#include "proto/log.h"
 
 #include <inttypes.h>
-#include <sodium.h>
 
 const char *status_phrase(int status)
 {
@@ -59,20 +55,15 @@ static int append_response(struct buffer *out, enum failure failure, uint32_t re
     return error == 0 ? buffer_append_span(out, body) : error;
 }
 
-int refusal_format(struct buffer *out, enum failure failure, const char *reason, uint32_t retry_after_s)
+int refusal_format(struct buffer *out, const char *id, enum failure failure, const char *reason,
+                   uint32_t retry_after_s)
 {
-    char id[REQUEST_ID_BYTES];
-    unsigned char random[10];
     struct buffer body = {0};
     struct span none = {NULL, 0};
-    randombytes_buf(random, sizeof random);
-    request_id_make(id, clock_wall_ms(), random);
     buffer_clear(out);
     int error = failure_append_json(&body, failure, span_str(reason), none, none, none);
     if (error == 0)
         error = append_response(out, failure, retry_after_s, id, buffer_span(&body));
     buffer_fini(&body);
-    log_info(id, "request_refused", LOG_INT("status", failure_status(failure)),
-             LOG_STR("code", failure_code(failure)), LOG_STR("reason", reason));
     return error;
 }

@@ -175,7 +175,7 @@ static void test_refusal(void **state)
 {
     struct buffer out = {0};
     (void)state;
-    assert_int_equal(refusal_format(&out, FAILURE_TOO_MANY_ATTEMPTS, "", 12), 0);
+    assert_int_equal(refusal_format(&out, "0123", FAILURE_TOO_MANY_ATTEMPTS, "", 12), 0);
     assert_int_equal(buffer_append_char(&out, '\0'), 0);
     assert_non_null(strstr(out.data, "HTTP/1.1 429 Too Many Requests\r\n"));
     assert_non_null(strstr(out.data, "\r\nRetry-After: 12\r\n"));

@@ -4,7 +4,6 @@
 #include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/log.h"
-#include "proto/trace_context.h"
 #include "upstream-worker/exchange_private.h"
 
 #include <assert.h>
@@ -64,7 +63,8 @@ static void attempt_log(const struct exchange *exchange, const struct upstream_v
     log_warning(exchange->request_id.data, "upstream_failed", LOG_STR("credential", exchange->credential_id),
                 LOG_INT("status", exchange->head.status), LOG_INT("code", error ? error->code : 0),
                 LOG_STR("outcome", outcome_word(verdict->outcome)),
-                LOG_STR("failure", failure_code(verdict->failure)), LOG_STR("what", what));
+                LOG_STR("failure", failure_code(verdict->failure)), LOG_STR("what", what),
+                LOG_OPT("trace", exchange_trace_id(exchange)));
 }
 
 /* Adds the credential to those not to be lent again. False if there is no room. */
@@ -269,6 +269,10 @@ static void attempt_call(struct exchange *exchange)
         .connect_timeout_ms = exchange->home->settings->connect_timeout_s * 1000,
     };
     attempt_drop_answer(exchange);
+    if (log_is_on(LOG_LEVEL_DEBUG))
+        log_debug(exchange->request_id.data, "upstream_call", LOG_INT("attempt", exchange->attempts + 1),
+                  LOG_STR("credential", exchange->credential_id), LOG_STR("url", exchange->url),
+                  LOG_OPT("trace", exchange_trace_id(exchange)));
     exchange->state = EXCHANGE_CALLING;
     exchange->head = (struct response_head){0};
     exchange->usage = (struct usage){0};

@@ -196,7 +196,8 @@ static bool exchange_check_relay(struct exchange *exchange, int error)
 {
     if (error == 0)
         return true;
-    log_warning(exchange->request_id.data, "relay_failed", LOG_STR("problem", error_text(error)));
+    log_warning(exchange->request_id.data, "relay_failed", LOG_STR("problem", error_text(error)),
+                LOG_OPT("trace", exchange_trace_id(exchange)));
     relay_fini(&exchange->relay);
     exchange_fail(exchange, FAILURE_INTERNAL, OUTCOME_CANCELLED);
     return false;
@@ -354,7 +355,8 @@ void exchange_take_body(struct exchange *exchange, struct span piece)
     if (exchange->state != EXCHANGE_READING)
         return;
     if (piece.length > exchange->body_bytes - exchange->arrived_bytes) {
-        log_warning(exchange->request_id.data, "body_overflow");
+        log_warning(exchange->request_id.data, "body_overflow",
+                    LOG_OPT("trace", exchange_trace_id(exchange)));
         exchange_fail(exchange, FAILURE_INTERNAL, OUTCOME_BLAMELESS);
         return;
     }

@@ -4,6 +4,7 @@
 #ifndef UPSTREAM_WORKER_EXCHANGE_PRIVATE_H
 #define UPSTREAM_WORKER_EXCHANGE_PRIVATE_H
 
+#include "proto/trace_context.h"
 #include "upstream-worker/exchange.h"
 #include "upstream-worker/relay.h"
 
@@ -71,6 +72,12 @@ struct exchange {
 static inline int64_t exchange_now_ms(const struct exchange *exchange)
 {
     return exchange->home->now_ms(exchange->home->now_context);
+}
+
+/* The trace that it belongs to: in each of its log lines. Empty: none. */
+static inline struct span exchange_trace_id(const struct exchange *exchange)
+{
+    return trace_parent_id(exchange->traceparent);
 }
 
 /* ---- exchange.c ---- */
