@@ -5,6 +5,7 @@
 #include "proto/error.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -206,6 +207,38 @@ static int run_credentials_login(struct run *run)
     return exit_code;
 }
 
+/* ---- the files themselves ---- */
+
+/* credd reads and writes the credentials directory, and has a command for it: the one that stands beside this
+ * program. Returns only if it cannot be run. */
+static int become_credd(const char *word)
+{
+    char path[4096], verb[16];
+    char *arguments[] = {path, verb, NULL};
+    static const char name[] = "codebuddy2api-credd";
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - sizeof name);
+    char *slash = length > 0 ? memrchr(path, '/', (size_t)length) : NULL;
+    snprintf(verb, sizeof verb, "%s", word);
+    if (slash) {
+        memcpy(slash + 1, name, sizeof name);
+        execv(path, arguments);
+    }
+    fprintf(stderr, "codebuddy2api: %s cannot be run: %s\n", name, strerror(errno));
+    return EXIT_SYSTEM;
+}
+
+static int run_credentials_seal(struct run *run)
+{
+    (void)run;
+    return become_credd("seal");
+}
+
+static int run_credentials_unseal(struct run *run)
+{
+    (void)run;
+    return become_credd("unseal");
+}
+
 /* ---- keys ---- */
 
 static void print_keys(const json_t *reply)
@@ -329,6 +362,8 @@ static const struct action actions[] = {
     {"credentials", "delete", "ID", 1, "url", run_credentials_delete},
     {"credentials", "login", "", 0, "url", run_credentials_login},
     {"credentials", "test", "ID", 1, "url", run_credentials_test},
+    {"credentials", "seal", "", 0, "", run_credentials_seal},
+    {"credentials", "unseal", "", 0, "", run_credentials_unseal},
     {"keys", "list", "", 0, "url", run_keys_list},
     {"keys", "create", "NAME [--models A,B] [--rpm N] [--max-in-flight N] [--expires-at SECONDS]", 1,
      "url models rpm max-in-flight expires-at", run_keys_create},
@@ -346,7 +381,10 @@ void actions_print_usage(FILE *out)
         fprintf(out, "  codebuddy2api %s %s %s\n", actions[i].noun, actions[i].verb, actions[i].usage);
     fputs(
         "Each takes --json and --url URL (default: where the settings say the API listens). `-` is standard\n"
-        "input: secrets are never arguments. Exit 0: done, 1: refused, 3: not running, 64: usage, 78: "
+        "input: secrets are never arguments. seal and unseal convert the files of this host, with the key "
+        "of\n"
+        "CODEBUDDY_SECRET_KEY_FILE; they do not ask the gateway. Exit 0: done, 1: refused, 3: not running, "
+        "64: usage, 78: "
         "settings.\n",
         out);
 }

@@ -41,7 +41,7 @@ static void print_usage(FILE *out)
         "running\n"
         "  codebuddy2api reload           replace one process after another (as SIGHUP does)\n"
         "  codebuddy2api stop             drain and stop, return when it is over\n"
-        "  codebuddy2api credentials list|add|delete|login|test\n"
+        "  codebuddy2api credentials list|add|delete|login|test|seal|unseal\n"
         "  codebuddy2api keys list|create|revoke\n"
         "  codebuddy2api settings get|set|unset   of the running one; each alone says more\n"
         "  codebuddy2api keygen DIR       make the keys of links between hosts\n"

@@ -66,12 +66,43 @@ async function firstMessages() {
 
 test('a system message that is set reaches the upstream with the next requests, on every worker, and leaves again', async () => {
   const [original] = await firstMessages();
-  const text = 'Answer as "Ada" 中.';
+  const text = 'Answer as "Ada" 中.\n\nBe brief.';
   const all = (content) => async () => (await firstMessages()).every((message) => message.role === 'system' && message.content === content);
   await done('POST', '/api/settings', { settings: { CODEBUDDY_SYSTEM_MESSAGE: text } });
   await until(all(text), 'the new system message');
   await done('POST', '/api/settings', { settings: { CODEBUDDY_SYSTEM_MESSAGE: null } });
   await until(all(original.content), 'the old system message');
+});
+
+test('the log level that is set holds in every process, statsd and the supervisor too', async () => {
+  const from = system.logSize();
+  await done('POST', '/api/settings', { settings: { CODEBUDDY_LOG_LEVEL: 'ERROR' } });
+  const { settings } = await done('GET', '/api/settings');
+  assert.deepEqual([settings.CODEBUDDY_LOG_LEVEL.value, settings.CODEBUDDY_LOG_LEVEL.set_by], ['ERROR', 'password']);
+  const levels = async () => (await system.status()).processes.map(({ numbers }) => numbers.log_level);
+  await until(async () => (await levels()).every((level) => level === 3), 'ERROR everywhere');
+  const [worker] = (await system.status()).processes.filter(({ name }) => name.startsWith('upstream-worker'));
+  process.kill(worker.pid, 'SIGKILL'); // the supervisor would say so in a WARNING
+  await until(async () => (await system.status()).processes.find(({ name }) => name === worker.name).pid > 0 && (await system.status()).processes.every(({ state, pid }) => state === 'ready' && pid !== worker.pid), 'the worker again');
+  assert.ok(!/ WARNING supervisor /.test(system.log().slice(from)), system.log().slice(from));
+  await done('POST', '/api/settings', { settings: { CODEBUDDY_LOG_LEVEL: null } });
+  await until(async () => (await levels()).every((level) => level === 1), 'INFO everywhere');
+});
+
+test('a key that is in use keeps its limit over a restart of credd', async () => {
+  const { key } = await done('POST', '/api/keys', { name: 'over a restart', max_in_flight: 1 });
+  await until(async () => (await statusFor(key)) === 200, 'the key');
+  const controller = new AbortController();
+  const stream = await system.chat({ model: 's:slow?n=4000&key=restart', messages: [user()], stream: true }, { headers: as(key), signal: controller.signal });
+  assert.equal(stream.status, 200);
+  const reader = stream.body.getReader();
+  await reader.read();
+  const credd = (await system.status()).processes.find(({ name }) => name.startsWith('credd'));
+  process.kill(credd.pid, 'SIGKILL');
+  const refused = await system.chat({ model: 's:chunks', messages: [user()] }, { headers: as(key) }); // waits for the new one
+  assert.equal(refused.status, 429, await refused.text());
+  controller.abort();
+  await until(async () => (await system.chat({ model: 's:chunks', messages: [user()] }, { headers: as(key) })).status === 200, 'room for the key');
 });
 
 test('the log tells who changed what, and no secret', async () => {
