@@ -5,8 +5,9 @@ import * as common from './ui/text.js';
 import * as credentials from './views/credentials/text.js';
 import * as keys from './views/keys/text.js';
 import * as overview from './views/overview/text.js';
+import * as playground from './views/playground/text.js';
 import * as processes from './views/processes/text.js';
 import * as requests from './views/requests/text.js';
 
-for (const module of [common, credentials, keys, overview, processes, requests])
+for (const module of [common, credentials, keys, overview, playground, processes, requests])
   for (const [part, both] of Object.entries(module)) addTexts(part, both);

@@ -4,12 +4,14 @@
 import { Credentials } from './credentials/view.js';
 import { Keys } from './keys/view.js';
 import { Overview } from './overview/view.js';
+import { Playground } from './playground/view.js';
 import { Processes } from './processes/view.js';
 import { Requests } from './requests/view.js';
 
 export const views = [
   { name: 'overview', icon: 'overview', View: Overview },
   { name: 'credentials', icon: 'credentials', View: Credentials },
+  { name: 'playground', icon: 'playground', View: Playground },
   { name: 'keys', icon: 'keys', View: Keys },
   { name: 'requests', icon: 'requests', View: Requests },
   { name: 'processes', icon: 'processes', View: Processes },
