@@ -97,7 +97,7 @@ export function Playground({ params }) {
   const isRunning = run !== null && !OVER.includes(run.state);
   const set = (field) => (value) => setForm((old) => ({ ...old, [field]: value }));
   useEffect(() => {
-    if (models.data?.length && !form.model) set('model')(models.data[0]);
+    if (models.data?.length) setForm((old) => (old.model ? old : { ...old, model: models.data[0] })); // not over what is being typed
   }, [models.data]);
   const submit = (event) => {
     event.preventDefault();
