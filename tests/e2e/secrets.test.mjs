@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// No token, password or other proof gets anywhere it does not belong: logs, metrics, ledger, status, process
-// lists, error bodies; at the most talkative log level, after requests of every kind.
+// No token, password or other proof gets anywhere it does not belong: logs (in both forms), metrics, ledger and
+// its WAL, state and run directory, status, what commands print, process lists, error bodies; at the most
+// talkative log level, after requests of every kind, logins, sessions and API keys, over links with CURVE.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
