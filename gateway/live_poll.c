@@ -102,17 +102,23 @@ static void tell_live(struct live_poll *poll)
 
 /* ---- credd's part ---- */
 
-static int64_t count_usable(struct span list)
+/* How often a member stands there. Within a text the quotes would be escaped. */
+static int64_t count_members(struct span list, struct span member)
 {
-    /* As a member it stands so; within a text the quotes would be escaped. */
-    struct span ready = SPAN("\"state\":\"ready\"");
     int64_t count = 0;
-    for (const char *at; list.length > 0 && (at = memmem(list.data, list.length, ready.data, ready.length));
+    for (const char *at; list.length > 0 && (at = memmem(list.data, list.length, member.data, member.length));
          count++) {
-        size_t skip = (size_t)(at - list.data) + ready.length;
+        size_t skip = (size_t)(at - list.data) + member.length;
         list = span_of(list.data + skip, list.length - skip);
     }
     return count;
+}
+
+/* One that cools for a model serves the others. */
+static int64_t count_usable(struct span list)
+{
+    return count_members(list, SPAN("\"state\":\"ready\"")) +
+           count_members(list, SPAN("\"state\":\"cooling\""));
 }
 
 /* Appends `list` without the members that count down: a clock's tick is no news. */
