@@ -346,7 +346,7 @@ int usage_read_answer(sqlite3 *db, const struct usage_question *question, struct
         return code;
     for (size_t i = 0; i < answer->count; i++)
         answer->series[i]->total.first_p95_ms = histogram_percentile(&answer->series[i]->first_total, 95);
-    qsort(answer->series, answer->count, sizeof answer->series[0], compare_series);
+    qsort(answer->series, answer->count, sizeof(struct usage_series *), compare_series);
     if (question->by != DIMENSION_ALL)
         drop_empty(answer);
     return SQLITE_OK;

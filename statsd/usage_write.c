@@ -119,7 +119,7 @@ static int write_json(struct buffer *out, const struct usage_question *question,
 /* Clients choose models' names, and a spreadsheet takes a cell that begins so for a formula. */
 static bool looks_like_formula(struct span text)
 {
-    return text.length > 0 && memchr("=+-@\t\r", text.data[0], 6);
+    return text.length > 0 && text.data[0] != '\0' && strchr("=+-@\t\r", text.data[0]);
 }
 
 static int put_cell(struct buffer *out, struct span text)
