@@ -112,8 +112,8 @@ function Breakdown({ range }) {
   return html`<${Card} flush class="breakdown" title=${t('overview.by')} actions=${html`<${Segmented} label=${t('overview.by_label')} value=${by} onChange=${setBy}
       options=${[['model', t('overview.by_model')], ['credential', t('overview.by_credential')], ['key', t('overview.by_key')]]} />`}>
     <${Loaded} of=${asked} skeleton=${html`<div class="card-pad"><${Skeleton} lines=${5} /></div>`}>
-      ${(usage) => html`<${Table} caption=${t('overview.by')} rows=${rowsOf(usage)} rowKey=${({ name }) => name} empty=${empty}
-        columns=${breakdownColumns(usage.by ?? by, names, usage.series.reduce((sum, { totals }) => sum + totals.requests, 0))} />`}
+      ${(usage) => html`<div class="fades" aria-busy=${asked.isStale ? 'true' : null}><${Table} caption=${t('overview.by')} rows=${rowsOf(usage)} rowKey=${({ name }) => name} empty=${empty}
+        columns=${breakdownColumns(usage.by ?? by, names, usage.series.reduce((sum, { totals }) => sum + totals.requests, 0))} /></div>`}
     <//>
   <//>`;
 }
@@ -124,7 +124,7 @@ export function Overview({ params }) {
   const choose = (next) => replaceParams({ ...route.value.params, range: next });
   return html`<${ViewHead} title=${t('overview.title')}><${Segmented} label=${t('overview.range')} value=${range} onChange=${choose}
       options=${Object.keys(RANGES).map((name) => [name, t(`overview.range_${name}`)])} /><//>
-    <div class="stack"><${Verdict} /><${Tiles} usage=${asked.data} />
-      <div class="charts"><${Loaded} of=${asked} skeleton=${html`<${ChartSkeletons} />`}>${(usage) => html`<${Charts} usage=${usage} />`}<//></div>
+    <div class="stack"><${Verdict} /><div class="stack fades" aria-busy=${asked.isStale ? 'true' : null}><${Tiles} usage=${asked.data} />
+      <div class="charts"><${Loaded} of=${asked} skeleton=${html`<${ChartSkeletons} />`}>${(usage) => html`<${Charts} usage=${usage} />`}<//></div></div>
       <${Breakdown} range=${range} /></div>`;
 }
