@@ -321,7 +321,8 @@ static bool merge(struct vault *vault, int directory_fd, struct dirent **names, 
         /* The number is half of a lease's number: two files whose hashes begin alike must not share it. */
         while (is_new &&
                (entry->credential.number == 0 || number_is_taken(merged, count, entry->credential.number) ||
-                number_is_taken(vault->entries + old, vault->count - old, entry->credential.number)))
+                (old < vault->count &&
+                 number_is_taken(vault->entries + old, vault->count - old, entry->credential.number))))
             entry->credential.number++;
         changed |= entry_refresh(vault, directory_fd, entry, is_new);
         merged[count++] = entry;
