@@ -60,8 +60,15 @@ export function query(params) {
 
 // ---- the session ----
 
+// The first answer is on its way since boot.js; if it failed, it is asked for again.
+async function firstAnswer() {
+  const response = await window.firstSession;
+  window.firstSession = null;
+  return response?.ok ? response.json() : null;
+}
+
 export async function askSession() {
-  const answer = await get('/api/session');
+  const answer = (await firstAnswer()) ?? (await get('/api/session'));
   if (answer.signed_in) sessionBegan(answer.expires_at);
   else sessionOver(null);
 }
