@@ -354,7 +354,7 @@ static int64_t deadline_of(const struct msg_lease *lease, int64_t now_ms)
 static void log_ask(const struct msg_lease *lease, size_t excluded_count)
 {
     char id[65];
-    if (lease->request_id.length >= sizeof id)
+    if (lease->request_id.length == 0 || lease->request_id.length >= sizeof id)
         return;
     memcpy(id, lease->request_id.data, lease->request_id.length);
     id[lease->request_id.length] = '\0';

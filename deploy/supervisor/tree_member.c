@@ -77,7 +77,8 @@ static void take_log_level(const struct member *member, const struct report *rep
         return;
     for (size_t i = 0; i < report->numbers_count; i++) {
         int64_t level = report->numbers[i].value;
-        if (strcmp(report->numbers[i].key, "log_level") == 0 && level >= LOG_LEVEL_DEBUG && level <= LOG_LEVEL_ERROR)
+        if (strcmp(report->numbers[i].key, "log_level") == 0 && level >= LOG_LEVEL_DEBUG &&
+            level <= LOG_LEVEL_ERROR)
             log_set_level((enum log_level)level);
     }
 }
