@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
-enum { MAX_STALLS = 2 };
+enum { MAX_STALLS = 2, UNSENT_BYTES = 128 << 10 };
 
 static void on_timer(h2o_timeout_entry_t *entry);
 
@@ -255,8 +255,11 @@ static void on_handshake(h2o_socket_t *sock, const char *err)
 
 static void prepare_descriptor(int fd)
 {
-    int one = 1, idle_s = 60;
+    int one = 1, idle_s = 60, unsent_bytes = UNSENT_BYTES;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    /* For a client that reads nothing the kernel would take up to 4 MiB more; what is on its way is not
+     * counted. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof unsent_bytes);
     /* A client that vanished without a word is found in minutes, not hours. */
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);

@@ -4,6 +4,7 @@
 #include "proto/error.h"
 #include "proto/listen.h"
 #include "proto/log.h"
+#include "proto/spare_memory.h"
 #include "proto/log_sink.h"
 
 #include <assert.h>
@@ -82,6 +83,7 @@ struct service {
     bool (*is_needed)(void *context); /* by others, when the supervisor is gone; NULL: never */
     void *needed_context;
     int64_t orphan_until_ms;
+    struct spare_memory spare_memory;
     unsigned holds;
     bool is_ready, draining, stopped;
     bool again; /* a hook has made work for another that may have run already */
@@ -196,6 +198,7 @@ static void heartbeat_tick(uv_timer_t *timer)
     note_lag(service, now_ms - service->heartbeat_due_ms);
     service->heartbeat_due_ms = now_ms + HEARTBEAT_MS;
     heartbeat_send(service);
+    spare_memory_tend(&service->spare_memory);
     if (++service->beats % LAG_BEATS == 0) {
         service->former_lag_max_ms = service->lag_max_ms;
         service->lag_max_ms = 0;

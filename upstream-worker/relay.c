@@ -78,13 +78,14 @@ int relay_send(struct relay *relay, struct buffer *bytes, int64_t now_ms)
         buffer_clear(bytes);
         return 0;
     }
-    if (relay->held.length == 0) { /* take the memory: a whole plain answer may be 64 MiB */
-        relay->held = *bytes;
+    if (relay->held.length == 0 && bytes->length - (size_t)sent > bytes->capacity / 2) {
+        relay->held = *bytes; /* take the memory: a whole plain answer may be 64 MiB */
         relay->held_offset = (size_t)sent;
         *bytes = (struct buffer){0};
         return 0;
     }
-    int error = buffer_append(&relay->held, bytes->data, bytes->length);
+    /* A reader who stops holds its rest for long: not in a buffer that was made for a burst. */
+    int error = buffer_append(&relay->held, bytes->data + sent, bytes->length - (size_t)sent);
     buffer_clear(bytes);
     return error;
 }

@@ -9,7 +9,8 @@
 #include <utlist.h>
 
 enum {
-    SPARE_MAX = 256,               /* handles kept for the next request: 6 KB each */
+    SPARE_MAX = 256,               /* handles kept for the next request: 6 KB each… */
+    UNUSED_MS = 10000,             /* … while they are needed now and then */
     RECEIVE_BYTES = 8 << 10,       /* per running transfer: a small answer in one read */
     CROWD_COUNT = 80,              /* running transfers from which on memory counts more than reads: */
     RECEIVE_CROWD_BYTES = 1 << 10, /* many streams are slow ones, whose events have hundreds of bytes */
@@ -53,6 +54,8 @@ struct transfers {
     struct transfer *spare[2]; /* for http and for https */
     struct transfer *lingering, *touched, *connecting;
     size_t spare_count, running_count;
+    size_t unused_count;    /* spare ones that nobody needed since… */
+    int64_t unused_from_ms; /* … then */
 };
 
 /* ---- the batch of those to settle ---- */
@@ -302,6 +305,8 @@ static struct transfer *transfer_new(struct transfers *transfers, bool is_https)
     if (transfer) {
         DL_DELETE(transfers->spare[is_https], transfer);
         transfers->spare_count--;
+        if (transfers->spare_count < transfers->unused_count)
+            transfers->unused_count = transfers->spare_count;
         return transfer;
     }
     transfer = calloc(1, sizeof *transfer);
@@ -491,9 +496,33 @@ static void transfers_cut_connecting(struct transfers *transfers, int64_t now_ms
     on_settle(transfers);
 }
 
+static void transfers_drop_spare(struct transfers *transfers, bool is_https, size_t count)
+{
+    struct transfer *transfer;
+    while (count-- > 0 && transfers->spare[is_https]) {
+        transfer = transfers->spare[is_https]->prev; /* the last: unused for longest */
+        DL_DELETE(transfers->spare[is_https], transfer);
+        transfers->spare_count--;
+        transfer_free(transfer);
+    }
+}
+
+/* After a crowd: what was not needed for a while is not kept. */
+static void transfers_drop_unused(struct transfers *transfers, int64_t now_ms)
+{
+    if (now_ms - transfers->unused_from_ms < UNUSED_MS)
+        return;
+    size_t before = transfers->spare_count;
+    transfers_drop_spare(transfers, false, transfers->unused_count);
+    transfers_drop_spare(transfers, true, transfers->unused_count - (before - transfers->spare_count));
+    transfers->unused_count = transfers->spare_count;
+    transfers->unused_from_ms = now_ms;
+}
+
 void transfers_tick(struct transfers *transfers)
 {
     int64_t now_ms = (int64_t)uv_now(transfers->loop);
+    transfers_drop_unused(transfers, now_ms);
     transfers_cut_lingering(transfers, now_ms);
     transfers_cut_connecting(transfers, now_ms);
 }
