@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { makeCertificate, startSystem, startUpstream, user } from './harness.mjs';
 import { Child, until, waitForText } from './process.mjs';
-import { RawConnection, rawRequest } from './raw.mjs';
+import { RawConnection, rawRequest, requestBytes } from './raw.mjs';
 import { readStream } from './sse.mjs';
 
 const run = promisify(execFile);
@@ -174,6 +174,28 @@ describe('an upstream over HTTPS and HTTP/2', () => {
     const connections = new Set(lines.map((line) => line.split(' ')[1]));
     t.diagnostic(`60 streams over ${connections.size} connection(s)`);
     assert.ok(connections.size <= 3, `${connections.size} connections`);
+  });
+  test('a reader who stops does not stop the streams that share its connection', async () => {
+    const total = 20 << 20; // the kernel's queues take up to 7 of them
+    const model = `s:big-body?total=${total}&key=stopped`;
+    const before = nginx.lines().length;
+    const mark = await upstream.mark();
+    const reader = new RawConnection(system.port);
+    await reader.opened;
+    const headers = { Authorization: `Bearer ${system.password}`, 'Content-Type': 'application/json' };
+    reader.socket.write(requestBytes({ method: 'POST', path: '/v1/chat/completions', headers, body: { model, messages: [user()], stream: true } }));
+    reader.socket.pause();
+    await mark.reaches('bytes_sent', 1 << 20);
+    for (let round = 0; round < 3; round++) {
+      const answers = await Promise.all(Array.from({ length: 10 }, async () => (await chat('s:slow?n=10&key=beside', { stream: true })).text()));
+      for (const text of answers) assert.ok(text.endsWith('data: [DONE]\n\n') && text.includes('t9 '));
+    }
+    const answer = reader.response();
+    reader.socket.resume();
+    assert.equal(readStream((await answer).text, { model }).content.length, total);
+    await reader.close();
+    const connections = new Set(nginx.lines().slice(before).map((line) => line.split(' ')[1]));
+    assert.equal(connections.size, 1, 'they did not share a connection');
   });
   test('a client that leaves ends its stream only', async () => {
     const mark = await upstream.mark();
