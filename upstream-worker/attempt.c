@@ -267,6 +267,7 @@ static void attempt_call(struct exchange *exchange)
         .headers = &exchange->headers,
         .payload = exchange->request ? request_body_payload(exchange->request) : &exchange->flat_payload,
         .connect_timeout_ms = exchange->home->settings->connect_timeout_s * 1000,
+        .is_fresh = exchange->has_retried,
     };
     attempt_drop_answer(exchange);
     if (log_is_on(LOG_LEVEL_DEBUG))

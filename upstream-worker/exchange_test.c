@@ -43,6 +43,7 @@ static struct world {
     struct msg_release release;
 
     int start_count, cancel_count, finish_count, resume_count;
+    bool is_fresh; /* the latest start */
     bool start_fails, can_drop;
     struct transfer transfer;
     const struct transfer_handlers *handlers;
@@ -185,6 +186,7 @@ struct transfer *transfer_start(struct transfers *transfers, const struct transf
     assert_string_equal(call->headers->list->data, "Authorization: Bearer secret");
     assert_true(call->payload->length > 0);
     world.start_count++;
+    world.is_fresh = call->is_fresh;
     world.handlers = handlers;
     world.owner = owner;
     world.transfer = (struct transfer){.is_multiplexed = world.transfer.is_multiplexed};
@@ -775,9 +777,11 @@ static void test_an_empty_answer_is_tried_again_once(void **state)
 {
     (void)state;
     struct exchange *exchange = ask_and_grant(stream_body);
+    assert_false(world.is_fresh);
     respond(200, CONTENT_EVENT_STREAM);
     finish(TRANSFER_COMPLETE);
     assert_int_equal(world.start_count, 2);
+    assert_true(world.is_fresh); /* not on another connection that is dead already */
     respond(200, CONTENT_EVENT_STREAM);
     finish(TRANSFER_COMPLETE);
     check_failed(exchange, FAILURE_UPSTREAM_INCOMPLETE, OUTCOME_TRANSIENT);

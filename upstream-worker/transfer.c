@@ -291,6 +291,7 @@ static int transfer_set_call(struct transfer *transfer, const struct transfer_ca
     SET(CURLOPT_UPLOAD_BUFFERSIZE, is_small ? (long)SEND_SMALL_BYTES : (long)SEND_BYTES);
     SET(CURLOPT_URL, call->url);
     SET(CURLOPT_HTTPHEADER, call->headers->list);
+    SET(CURLOPT_FRESH_CONNECT, call->is_fresh ? 1L : 0L);
     SET(CURLOPT_POST, 1L);
     SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)payload->length);
     SET(CURLOPT_POSTFIELDS, is_small ? payload->pieces[0].data : NULL); /* NULL: by on_read */

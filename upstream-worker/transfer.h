@@ -52,6 +52,7 @@ struct transfer_call {
     const struct call_headers *headers;
     const struct payload *payload;
     int64_t connect_timeout_ms;
+    bool is_fresh; /* on a connection of its own: kept ones may be as dead as the one that just failed */
 };
 
 struct transfers_options {
