@@ -4,6 +4,7 @@
 #include "proto/log.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -34,6 +35,7 @@ struct curl_loop {
     unsigned inside; /* depth of calls into libcurl */
     bool is_settling;
     bool is_in_timer;
+    bool is_starved;
 };
 
 /* ---- watches ---- */
@@ -179,6 +181,10 @@ static curl_socket_t on_open_socket(void *context, curlsocktype purpose, struct 
     struct curl_loop *curl_loop = context;
     (void)purpose;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
+    curl_loop->is_starved =
+        fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+    if (curl_loop->is_starved)
+        log_warning(NULL, "no_descriptor", LOG_STR("problem", strerror(errno)));
     if (fd < 0)
         return CURL_SOCKET_BAD;
     /* Left alone it grows to 6 MiB for an upstream that is faster than our client. Only memory is at stake.
@@ -230,6 +236,11 @@ static void curl_loop_pump(struct curl_loop *curl_loop, int fd, int action)
     if (code != CURLM_OK)
         log_warning(NULL, "curl_failed", LOG_STR("problem", curl_multi_strerror(code)));
     curl_loop_settle(curl_loop);
+}
+
+bool curl_loop_is_starved(const struct curl_loop *curl_loop)
+{
+    return curl_loop->is_starved;
 }
 
 int curl_loop_prepare(struct curl_loop *curl_loop, CURL *easy)

@@ -48,5 +48,8 @@ void curl_loop_resume(struct curl_loop *curl_loop, CURL *easy);
 void curl_loop_mark_answered(struct curl_loop *curl_loop, int fd);
 bool curl_loop_is_inside(const struct curl_loop *curl_loop); /* one of libcurl's callbacks is running */
 size_t curl_loop_connection_count(const struct curl_loop *curl_loop);
+/* The latest new connection failed for want of a descriptor (or of the kernel's memory): ours, not the far
+ * end's. */
+bool curl_loop_is_starved(const struct curl_loop *curl_loop);
 
 #endif

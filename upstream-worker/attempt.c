@@ -445,6 +445,9 @@ static void attempt_settle_unanswered(struct exchange *exchange)
         verdict = (struct upstream_verdict){
             .failure = FAILURE_UPSTREAM_PROTOCOL, .action = UPSTREAM_FAIL, .outcome = OUTCOME_TRANSIENT};
         break;
+    case TRANSFER_NO_DESCRIPTOR:
+        exchange_send_back(exchange);
+        return;
     case TRANSFER_NOMEM:
         exchange_fail(exchange, FAILURE_INTERNAL, OUTCOME_BLAMELESS);
         return;

@@ -8,7 +8,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { REQUEST_TEXTS = 9 /* strings of a REQUEST that are kept, each with a NUL */ };
+enum {
+    REQUEST_TEXTS = 9, /* strings of a REQUEST that are kept, each with a NUL */
+    SEND_BACK_RETRY_S = 1
+};
 
 static const char keepalive_comment[] = ": keepalive\n\n";
 
@@ -54,6 +57,7 @@ static void exchange_say_fail(struct exchange *exchange)
     size_t type_offset = ending->message_length, code_offset = type_offset + ending->type_length;
     const struct msg_fail fail = {
         .failure = (uint16_t)ending->failure,
+        .movable = ending->is_movable,
         .retry_after_s = ending->retry_after_s,
         .message = span_of(text, ending->message_length),
         .type = span_of(text + type_offset, ending->type_length),
@@ -129,7 +133,8 @@ static void exchange_end(struct exchange *exchange)
         exchange_say_fail(exchange);
     else
         exchange_say_end(exchange);
-    exchange_record(exchange);
+    if (!exchange->ending.is_movable) /* whoever ends it records it */
+        exchange_record(exchange);
     exchange->home->over(exchange->home->owner, exchange);
 }
 
@@ -151,6 +156,17 @@ void exchange_fail(struct exchange *exchange, enum failure failure, enum outcome
     const struct span none = span_of(NULL, 0);
     const struct msg_release release = {.outcome = (uint8_t)outcome};
     exchange_note_failure(exchange, failure, outcome, 0, none, none, none, none);
+    attempt_end(exchange, &release);
+    exchange_finish_failed(exchange);
+}
+
+void exchange_send_back(struct exchange *exchange)
+{
+    const struct span none = span_of(NULL, 0);
+    const struct msg_release release = {.outcome = OUTCOME_BLAMELESS};
+    exchange_note_failure(exchange, FAILURE_UNAVAILABLE, OUTCOME_BLAMELESS, SEND_BACK_RETRY_S, none, none,
+                          none, none);
+    exchange->ending.is_movable = !exchange->relay.is_head_sent;
     attempt_end(exchange, &release);
     exchange_finish_failed(exchange);
 }

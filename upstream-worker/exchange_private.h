@@ -13,6 +13,7 @@ enum { CREDENTIAL_ID_BYTES = 64, FAIL_TEXT_BYTES = 1024, FAIL_PARAM_BYTES = 128 
 /* A failure, kept until it is told or superseded. The texts lie in one buffer, in this order. */
 struct ending {
     bool is_failure;
+    bool is_movable; /* another worker may do better: the gateway decides, and reports */
     enum failure failure;
     enum outcome outcome;
     uint32_t retry_after_s;
@@ -90,6 +91,8 @@ void exchange_note_failure(struct exchange *exchange, enum failure failure, enum
 void exchange_finish_failed(struct exchange *exchange);
 /* Both, for failures without texts of their own. Ends the attempt too. */
 void exchange_fail(struct exchange *exchange, enum failure failure, enum outcome outcome);
+/* Ends what this process has not the means for: another worker may, unless the answer has begun. */
+void exchange_send_back(struct exchange *exchange);
 /* Sends `out` as part of a stream, HEAD first. False if that ended the exchange. */
 bool exchange_send_stream(struct exchange *exchange);
 /* The answer is whole; `out` has the rest of it. Ends the attempt too. */

@@ -578,6 +578,19 @@ static void test_a_failed_connection_is_tried_again_once(void **state)
     check_failed(exchange, FAILURE_UPSTREAM, OUTCOME_TRANSIENT);
 }
 
+static void test_without_descriptors_another_worker_may_do_it(void **state)
+{
+    (void)state;
+    struct exchange *exchange = ask_and_grant(stream_body);
+    finish(TRANSFER_NO_DESCRIPTOR);
+    assert_int_equal(world.start_count, 1);
+    assert_int_equal(world.said.fail_count, 1);
+    assert_int_equal(world.said.fail.movable, 1);
+    assert_int_equal(world.event_count, 0); /* the one that ends it tells statsd */
+    assert_int_equal(world.release.outcome, OUTCOME_BLAMELESS);
+    exchange_free(&exchange);
+}
+
 static void test_a_connection_that_takes_too_long_is_a_timeout(void **state)
 {
     (void)state;
@@ -1114,6 +1127,7 @@ int main(void)
         TEST(test_500_is_tried_again_once_with_the_same_lease),
         TEST(test_500_twice_is_502),
         TEST(test_a_failed_connection_is_tried_again_once),
+        TEST(test_without_descriptors_another_worker_may_do_it),
         TEST(test_a_connection_that_takes_too_long_is_a_timeout),
         TEST(test_429_goes_to_another_credential),
         TEST(test_429_of_the_only_credential_stays_429),

@@ -33,6 +33,7 @@ struct transfer {
     bool is_https; /* what the handle is set up for */
     bool is_touched, is_paused, has_dropped_call;
     bool is_connecting; /* on that list */
+    bool is_starved;    /* it is over because there was no descriptor */
     int fd;             /* of its connection, -1 if not known */
     const struct transfer_handlers *handlers;
     void *owner;
@@ -148,6 +149,7 @@ static void on_done(void *owner, CURL *easy, CURLcode code)
     struct transfer *transfer = NULL;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
     transfer->code = code;
+    transfer->is_starved = code == CURLE_COULDNT_CONNECT && curl_loop_is_starved(transfers->curl_loop);
     transfer_end_connecting(transfer);
     transfers->running_count--;
     if (transfer->state == TRANSFER_LINGERING) {
@@ -378,6 +380,8 @@ enum transfer_result transfer_result(const struct transfer *transfer)
         {CURLE_SSL_CACERT_BADFILE, TRANSFER_NOT_CONNECTED},
         {CURLE_SSL_ISSUER_ERROR, TRANSFER_NOT_CONNECTED},
     };
+    if (transfer->is_starved)
+        return TRANSFER_NO_DESCRIPTOR;
     for (size_t i = 0; i < sizeof results / sizeof *results; i++)
         if (results[i].code == transfer->code)
             return results[i].result;

@@ -32,6 +32,7 @@ enum transfer_result {
     TRANSFER_CONNECT_TIMEOUT, /* not connected in time */
     TRANSFER_BROKEN,          /* the connection ended, was reset, or ended early */
     TRANSFER_GARBLED,         /* not HTTP as we know it */
+    TRANSFER_NO_DESCRIPTOR,   /* this process has no more of them */
     TRANSFER_NOMEM
 };
 

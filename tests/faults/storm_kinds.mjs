@@ -140,16 +140,16 @@ async function fillDisk(storm) {
   return `${bytes >> 10} KiB`;
 }
 
-// The process keeps the descriptors it has and gets no other.
+// The process keeps the descriptors it has and gets no other, not even the number of one that it closes.
 async function useUpDescriptors(storm, role) {
   const { pid, name } = storm.random.pick(await storm.processes(role));
   const { stdout } = await run('prlimit', ['--pid', String(pid), '--nofile', '--noheadings', '--output', 'SOFT,HARD']);
   const [soft, hard] = stdout.trim().split(/\s+/);
-  const highest = Math.max(...readdirSync(`/proc/${pid}/fd`).map(Number));
-  await run('prlimit', ['--pid', String(pid), `--nofile=${highest + 1}:${hard}`]);
+  const count = readdirSync(`/proc/${pid}/fd`).length;
+  await run('prlimit', ['--pid', String(pid), `--nofile=4:${hard}`]);
   await sleep(storm.random.between(500, 1500));
   await run('prlimit', ['--pid', String(pid), `--nofile=${soft}:${hard}`]);
-  return `${name} at ${highest + 1}`;
+  return `${name} at ${count}`;
 }
 
 async function stepClock(storm) {
