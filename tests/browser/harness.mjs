@@ -116,13 +116,13 @@ class Page {
     assert.equal(told.join('\n'), '', `axe, ${where} ${JSON.stringify(this.look)}`);
   }
 
-  // Nothing is wider than the window, and nothing is cut off by what it is in (but for names that end in an ellipsis).
+  // Nothing is wider than the window, and nothing is cut off by what it is in. Names may end in an ellipsis, code may be scrolled.
   async checkWidth(where = this.tab.url()) {
     const [have, want] = await this.tab.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
     assert.ok(have <= want, `${where} is ${have} px wide in a window of ${want} px ${JSON.stringify(this.look)}`);
     const cut = await this.tab.evaluate(() =>
       [...document.querySelectorAll('main *, .side *, .top *')]
-        .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth > 1 && getComputedStyle(one).overflowX !== 'visible' && getComputedStyle(one).textOverflow !== 'ellipsis' && !one.matches('input, textarea, select, .sr-only'))
+        .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth > 1 && getComputedStyle(one).overflowX !== 'visible' && getComputedStyle(one).textOverflow !== 'ellipsis' && !one.matches('input, textarea, select, pre, .sr-only'))
         .map((one) => `${one.className}: ${one.scrollWidth} px in ${one.clientWidth}`));
     assert.deepEqual(cut, [], `${where} ${JSON.stringify(this.look)}`);
   }
