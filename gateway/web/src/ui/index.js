@@ -138,14 +138,14 @@ export function Loaded({ of: { data, error, reload }, skeleton, children }) {
 }
 
 // columns: [{ key, label, cell(row), align: 'end', header: true, class }]. On a narrow screen rows become cards (stacked).
-// `onRow` makes rows open something: the cell of the `header` column becomes the button.
+// `onRow` makes rows open something: the cell of the `header` column becomes the button; a click anywhere else does it too.
 export function Table({ caption, columns, rows, rowKey = (row) => row.id, onRow, empty, class: extra }) {
   if (rows.length === 0 && empty) return empty;
   const content = (column, row) => (column.header && onRow ? html`<button type="button" class="row-open" onClick=${() => onRow(row)}>${column.cell(row)}</button>` : column.cell(row));
   return html`<div class=${classes('table-wrap', extra)}><table class=${classes('table', onRow && 'table-open')}>
     <caption class="sr-only">${caption}</caption>
     <thead><tr>${columns.map((column) => html`<th key=${column.key} scope="col" class=${classes(column.align === 'end' && 'end', column.class)}>${column.label}</th>`)}</tr></thead>
-    <tbody>${rows.map((row) => html`<tr key=${rowKey(row)}>${columns.map((column) => {
+    <tbody>${rows.map((row) => html`<tr key=${rowKey(row)} onClick=${onRow && ((event) => !event.target.closest('a, button') && onRow(row))}>${columns.map((column) => {
       const kind = classes(column.align === 'end' && 'end', column.class);
       return column.header
         ? html`<th key=${column.key} scope="row" class=${kind}>${content(column, row)}</th>`
