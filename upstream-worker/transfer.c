@@ -353,6 +353,13 @@ bool transfer_is_over(const struct transfer *transfer)
     return transfer->state == TRANSFER_OVER;
 }
 
+static bool transfer_was_heard(const struct transfer *transfer)
+{
+    curl_off_t first_byte_us = 0;
+    return curl_easy_getinfo(transfer->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte_us) == CURLE_OK &&
+           first_byte_us > 0 && !transfer->head.is_whole;
+}
+
 enum transfer_result transfer_result(const struct transfer *transfer)
 {
     static const struct {
@@ -382,6 +389,8 @@ enum transfer_result transfer_result(const struct transfer *transfer)
     };
     if (transfer->is_starved)
         return TRANSFER_NO_DESCRIPTOR;
+    if (transfer->code == CURLE_OUT_OF_MEMORY && transfer_was_heard(transfer))
+        return TRANSFER_GARBLED; /* what libcurl says of a line of a head over 100 KB */
     for (size_t i = 0; i < sizeof results / sizeof *results; i++)
         if (results[i].code == transfer->code)
             return results[i].result;

@@ -22,7 +22,7 @@ export function ask(system, model, { stream = true } = {}) {
   let begin;
   const started = new Promise((resolve) => (begin = resolve));
   const from = performance.now();
-  const call = { started, stream, model };
+  const call = { started, stream, model, close: () => connection.close() };
 
   const run = async () => {
     await connection.opened;

@@ -11,6 +11,7 @@ import { KINDS } from './storm_kinds.mjs';
 import { MEASURES, Samples, plot } from './soak_samples.mjs';
 
 const SAMPLE_MS = 5000;
+const LEDGER_BYTES_PER_S = 40_000; // what the disk must have room for
 const PAUSE_MS = 60; // between a lane's requests, which take as long on average
 // More than this from the second quarter to the last is growth: a share, and at least so much.
 const GROWTH = { memory: [0.1, 2], descriptors: [0.1, 8], lag: [1, 50] };
@@ -23,7 +24,7 @@ const { values: options } = parseArgs({
   },
 });
 console.log(`seed ${options.seed}, ${options.seconds} s`);
-const storm = await new Storm({ seed: Number(options.seed), lanes: 16, pause_ms: PAUSE_MS, say: console.log }).start();
+const storm = await new Storm({ seed: Number(options.seed), lanes: 16, pause_ms: PAUSE_MS, disk_bytes: (24 << 20) + Number(options.seconds) * LEDGER_BYTES_PER_S, say: console.log }).start();
 const samples = new Samples();
 const pids = (await storm.processes()).map(({ pid }) => pid);
 const complaints = [];

@@ -33,17 +33,17 @@ function freePort() {
 }
 
 // A small disk of its own for data and credentials, if we may mount one.
-function mountDisk(dir) {
+function mountDisk(dir, bytes) {
   mkdirSync(dir);
-  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_BYTES},mode=700`, 'storm', dir]);
+  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes},mode=700`, 'storm', dir]);
   if (status !== 0) return false;
   process.on('exit', () => spawnSync('umount', ['--lazy', dir]));
   return true;
 }
 
 export class Storm {
-  constructor({ seed, lanes = 24, pause_ms = 0, workers = 3, say = () => {} }) {
-    Object.assign(this, { seed, lanes, pause_ms, workers, say });
+  constructor({ seed, lanes = 24, pause_ms = 0, workers = 3, disk_bytes = DISK_BYTES, say = () => {} }) {
+    Object.assign(this, { seed, lanes, pause_ms, workers, disk_bytes, say });
     this.random = new Random(seed);
     this.faults = [];
     this.clock_ns = 0n;
@@ -55,7 +55,7 @@ export class Storm {
     this.proxy = await new Proxy(this.upstream.url).start();
     this.disk = join(this.dir, 'disk');
     this.has = {
-      disk: mountDisk(this.disk),
+      disk: mountDisk(this.disk, this.disk_bytes),
       clock: existsSync(join(BIN_DIR, 'clock_step.so')),
       prlimit: spawnSync('prlimit', ['--version']).status === 0,
     };
