@@ -294,6 +294,7 @@ test('1,000 clients that stop reading beside as many that read: these lose nothi
       stopped.push(reader);
     }
     await mark.reaches('chat', READERS);
+    for (let sent = -1, now; sent !== (now = await mark.since('bytes_sent')); sent = now) await new Promise((resolve) => setTimeout(resolve, 500)); // all is full
     const beside = await normal(READERS);
     t.diagnostic(`half of the requests were through in ${alone.half.toFixed(0)} ms alone and ${beside.half.toFixed(0)} ms beside ${READERS} stopped readers, all in ${alone.most.toFixed(0)} and ${beside.most.toFixed(0)} ms`);
     const each = (resident() - before) / READERS;
