@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Where we are: #/name?param=value. The fragment never reaches the server, so the page needs no routes there.
 import { signal } from '@preact/signals';
+import { mayLeave } from './leave.js';
 
 function parse(hash) {
   const [path, query = ''] = hash.replace(/^#\/?/, '').split('?');
@@ -9,7 +10,11 @@ function parse(hash) {
 
 // { name, params }
 export const route = signal(parse(location.hash));
-addEventListener('hashchange', () => (route.value = parse(location.hash)));
+addEventListener('hashchange', async () => {
+  const old = route.peek();
+  if (parse(location.hash).name !== old.name && !(await mayLeave())) go(old.name, old.params);
+  route.value = parse(location.hash);
+});
 
 // Empty parameters are left out.
 export function href(name, params = {}) {

@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks';
 import { signOut } from '../core/api.js';
 import { html } from '../core/html.js';
 import { chooseLanguage, languageChoice, t } from '../core/i18n.js';
+import { mayLeave } from '../core/leave.js';
 import { chooseTheme, theme } from '../core/theme.js';
 import { Button, Icon, errorText, toast } from '../ui/index.js';
 
@@ -25,6 +26,7 @@ export const Preferences = () => html`<div class="preferences">
 export function SignOut() {
   const [busy, setBusy] = useState(false);
   const leave = async () => {
+    if (!(await mayLeave())) return;
     setBusy(true);
     await signOut().catch((error) => {
       setBusy(false);

@@ -79,9 +79,9 @@ export const Select = ({ label, hint, error, value, options, onChange, class: ex
     </select>`}
   <//>`;
 
-export const Switch = ({ label, checked, onChange, disabled }) => html`
+export const Switch = ({ label, checked, onChange, disabled, ...rest }) => html`
   <label class="switch"><input type="checkbox" role="switch" checked=${checked} disabled=${disabled}
-    onChange=${(event) => onChange(event.currentTarget.checked)} /><span class="switch-track" aria-hidden="true" /><span>${label}</span></label>`;
+    onChange=${(event) => onChange(event.currentTarget.checked)} ...${rest} /><span class="switch-track" aria-hidden="true" /><span>${label}</span></label>`;
 
 // ---- showing ----
 
