@@ -5,7 +5,7 @@ import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { LOOKS, startWorld } from './harness.mjs';
 
-const VIEWS = ['overview', 'credentials', 'playground', 'keys', 'requests', 'processes'];
+const VIEWS = ['overview', 'credentials', 'playground', 'keys', 'requests', 'processes', 'settings'];
 
 let world;
 before(async () => (world = await startWorld({ history: true })));

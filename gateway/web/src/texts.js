@@ -8,6 +8,7 @@ import * as overview from './views/overview/text.js';
 import * as playground from './views/playground/text.js';
 import * as processes from './views/processes/text.js';
 import * as requests from './views/requests/text.js';
+import * as settings from './views/settings/text.js';
 
-for (const module of [common, credentials, keys, overview, playground, processes, requests])
+for (const module of [common, credentials, keys, overview, playground, processes, requests, settings])
   for (const [part, both] of Object.entries(module)) addTexts(part, both);

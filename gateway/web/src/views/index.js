@@ -7,6 +7,7 @@ import { Overview } from './overview/view.js';
 import { Playground } from './playground/view.js';
 import { Processes } from './processes/view.js';
 import { Requests } from './requests/view.js';
+import { Settings } from './settings/view.js';
 
 export const views = [
   { name: 'overview', icon: 'overview', View: Overview },
@@ -15,4 +16,5 @@ export const views = [
   { name: 'keys', icon: 'keys', View: Keys },
   { name: 'requests', icon: 'requests', View: Requests },
   { name: 'processes', icon: 'processes', View: Processes },
+  { name: 'settings', icon: 'settings', View: Settings },
 ];
