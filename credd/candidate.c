@@ -247,6 +247,7 @@ void candidate_look(const struct candidate *candidate, const struct moment *mome
                                    .reason = span_str(candidate->reason),
                                    .in_flight = candidate->in_flight,
                                    .uses = candidate->uses,
+                                   .is_off = candidate->is_off,
                                    .subject = candidate->fact.subject};
     if (view->state == CREDENTIAL_EXHAUSTED)
         view->until_ms = candidate->exhausted_until_ms;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "credd/credential_numbers.h"
+#include "credd/refresher.h"
 #include "credd/vault.h"
 #include "proto/log.h"
 
@@ -18,7 +19,8 @@ enum { NAME_BYTES = 129, MICRO = 1000000 };
 struct row {
     char id[CREDENTIAL_ID_BYTES];
     enum credential_state state;
-    int64_t in_flight, expires_s, until_s; /* 0: not told */
+    bool is_off;                                          /* a person's switch made it disabled */
+    int64_t in_flight, expires_s, refresh_due_s, until_s; /* 0: not told */
     uint64_t uses;
     bool was_told;
     unsigned round; /* in which it was last there */
@@ -65,8 +67,11 @@ static void name_of(char name[NAME_BYTES], const char *what, const struct row *r
 
 static void state_name_of(char name[NAME_BYTES], const struct row *row)
 {
-    snprintf(name, NAME_BYTES, FAMILY "state{credential=\"%s\",state=\"%s\"}", row->id,
-             credential_state_word(row->state));
+    const char *reason = row->state != CREDENTIAL_DISABLED ? ""
+                         : row->is_off                     ? ",reason=\"person\""
+                                                           : ",reason=\"risk_control\"";
+    snprintf(name, NAME_BYTES, FAMILY "state{credential=\"%s\",state=\"%s\"%s}", row->id,
+             credential_state_word(row->state), reason);
 }
 
 static void tell(const struct credential_numbers *numbers, const char *what, const struct row *row,
@@ -111,14 +116,16 @@ static struct row *find_or_add(struct credential_numbers *numbers, const char *i
     return NULL;
 }
 
-static void take_state(const struct credential_numbers *numbers, struct row *row, enum credential_state state)
+static void take_state(const struct credential_numbers *numbers, struct row *row,
+                       const struct rotation_view *view)
 {
     char name[NAME_BYTES];
-    if (row->was_told && row->state == state)
+    if (row->was_told && row->state == view->state && row->is_off == view->is_off)
         return;
     if (row->was_told)
         drop_state(numbers, row);
-    row->state = state;
+    row->state = view->state;
+    row->is_off = view->is_off;
     state_name_of(name, row);
     numbers->sink->gauge(numbers->sink->owner, name, MICRO);
 }
@@ -145,6 +152,15 @@ static void take_uses(const struct credential_numbers *numbers, struct row *row,
     row->uses = uses;
 }
 
+/* 0: it cannot be refreshed, or has no known end. */
+static int64_t refresh_due_s(const struct credential *credential)
+{
+    if (credential->problem[0] || secret_is_empty(&credential->file.refresh_token))
+        return 0;
+    int64_t due_ms = refresh_due_wall_ms(&credential->file);
+    return due_ms == INT64_MAX ? 0 : due_ms / 1000;
+}
+
 static void take(struct credential_numbers *numbers, const struct rotation_view *view,
                  const struct moment *moment)
 {
@@ -154,12 +170,13 @@ static void take(struct credential_numbers *numbers, const struct rotation_view 
         return; /* out of memory: the next report tries again */
     int64_t until_ms = view->until_ms ? view->until_ms - moment->now_ms + moment->wall_ms : 0;
     row->round = numbers->round;
-    take_state(numbers, row, view->state);
+    take_state(numbers, row, view);
     if (!row->was_told || row->in_flight != view->in_flight)
         tell(numbers, "in_flight", row, view->in_flight);
     row->in_flight = view->in_flight;
     take_time(numbers, "expires_timestamp_seconds", row, &row->expires_s,
               credential->file.expires_wall_ms / 1000);
+    take_time(numbers, "refresh_due_timestamp_seconds", row, &row->refresh_due_s, refresh_due_s(credential));
     take_time(numbers, "until_timestamp_seconds", row, &row->until_s, until_ms / 1000);
     take_uses(numbers, row, view->uses);
     row->was_told = true;
@@ -174,6 +191,7 @@ static void forget_those_gone(struct credential_numbers *numbers)
         drop_state(numbers, row);
         drop(numbers, "in_flight", row);
         drop(numbers, "expires_timestamp_seconds", row);
+        drop(numbers, "refresh_due_timestamp_seconds", row);
         drop(numbers, "until_timestamp_seconds", row);
         forget(numbers, row);
     }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* credential_numbers - what metrics say of each credential, for the first 1,000 in the rotation's order:
  *
- *     codebuddy2api_credential_state{credential="ID",state="WORD"} 1          the present state only
+ *     codebuddy2api_credential_state{credential="ID",state="WORD"} 1          the present state only; a
+ *         disabled one has reason="person" or reason="risk_control" besides
  *     codebuddy2api_credential_in_flight{credential="ID"}
  *     codebuddy2api_credential_uses_total{credential="ID"}                    grants by this process
  *     codebuddy2api_credential_expires_timestamp_seconds{credential="ID"}     if known
+ *     codebuddy2api_credential_refresh_due_timestamp_seconds{credential="ID"} if it can be refreshed: in the
+ *         past means that its refresh is late, since it fails
  *     codebuddy2api_credential_until_timestamp_seconds{credential="ID"}       while cooling or exhausted
  *
  * ID is the opaque one of the admin API; names and reasons are shown there only. The gauges of a credential

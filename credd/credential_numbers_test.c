@@ -114,6 +114,10 @@ static void report(struct bench *bench)
 #define STATE(id, word)                                                                                      \
     "codebuddy2api_credential_state{credential=\"000000000000000" id "\",state=\"" word "\"}"
 
+#define DISABLED(id, by)                                                                                     \
+    "codebuddy2api_credential_state{credential=\"000000000000000" id "\",state=\"disabled\",reason=\"" by    \
+    "\"}"
+
 static void assert_shows(struct bench *bench, const char *name, int64_t value)
 {
     struct shown *shown = find(bench, name);
@@ -177,7 +181,7 @@ static void test_states_come_and_go(void **state)
     end(bench, lend(bench), OUTCOME_RISK_CONTROL);
     end(bench, lend(bench), OUTCOME_EXHAUSTED);
     report(bench);
-    assert_shows(bench, STATE("1", "disabled"), 1);
+    assert_shows(bench, DISABLED("1", "risk_control"), 1);
     assert_shows(bench, STATE("2", "exhausted"), 1);
     assert_null(find(bench, STATE("1", "ready")));
     assert_shows(bench, NAME("until_timestamp_seconds", "2"), 1790003600);
@@ -186,10 +190,52 @@ static void test_states_come_and_go(void **state)
     rotation_switch(bench->rotation, 1, true, SPAN(""));
     report(bench);
     assert_shows(bench, STATE("1", "ready"), 1);
-    assert_null(find(bench, STATE("1", "disabled")));
+    assert_null(find(bench, DISABLED("1", "risk_control")));
     assert_shows(bench, STATE("2", "ready"), 1);
     assert_null(find(bench, STATE("2", "exhausted")));
     assert_null(find(bench, NAME("until_timestamp_seconds", "2")));
+}
+
+/* What a person decided is nobody's trouble; what the upstream's risk control decided is. */
+static void test_who_disabled_it(void **state)
+{
+    struct bench *bench = *state;
+    rotation_switch(bench->rotation, 2, false, SPAN("switched off"));
+    report(bench);
+    assert_shows(bench, DISABLED("2", "person"), 1);
+    assert_null(find(bench, STATE("2", "ready")));
+    end(bench, lend(bench), OUTCOME_RISK_CONTROL);
+    report(bench);
+    assert_shows(bench, DISABLED("1", "risk_control"), 1);
+    rotation_switch(bench->rotation, 1, false,
+                    SPAN("switched off")); /* the state stays, its reason does not */
+    report(bench);
+    assert_shows(bench, DISABLED("1", "person"), 1);
+    assert_null(find(bench, DISABLED("1", "risk_control")));
+}
+
+/* Told only of what can be refreshed: for the others a person must come before the end. */
+static void test_when_a_refresh_is_due(void **state)
+{
+    struct bench *bench = *state;
+    struct credential_file *file = &bench->credentials[0].file;
+    report(bench);
+    assert_null(find(bench, NAME("refresh_due_timestamp_seconds", "1")));
+    assert_int_equal(secret_set(&file->refresh_token, SPAN("again")), 0);
+    assert_int_equal(secret_set(&bench->credentials[1].file.refresh_token, SPAN("again")), 0);
+    file->created_wall_ms = 1790000000000; /* of 9,000 s, half */
+    report(bench);
+    assert_shows(bench, NAME("refresh_due_timestamp_seconds", "1"), 1790004500);
+    assert_null(find(bench, NAME("refresh_due_timestamp_seconds", "2"))); /* no known end */
+    file->expires_wall_ms = 1790019000000;                                /* refreshed */
+    file->created_wall_ms = 1790004000000;
+    report(bench);
+    assert_shows(bench, NAME("refresh_due_timestamp_seconds", "1"), 1790011500);
+    assert_int_equal(rotation_sync(bench->rotation, bench->facts + 1, 2), 0);
+    report(bench);
+    assert_null(find(bench, NAME("refresh_due_timestamp_seconds", "1")));
+    secret_fini(&file->refresh_token);
+    secret_fini(&bench->credentials[1].file.refresh_token);
 }
 
 static void test_one_that_went(void **state)
@@ -251,8 +297,9 @@ static void test_a_thousand_at_most(void **state)
 int main(void)
 {
 #define CASE(function) cmocka_unit_test_setup_teardown(function, bench_open, bench_close)
-    const struct CMUnitTest tests[] = {CASE(test_a_ready_one), CASE(test_lent_and_back),
-                                       CASE(test_states_come_and_go), CASE(test_one_that_went),
+    const struct CMUnitTest tests[] = {CASE(test_a_ready_one),           CASE(test_lent_and_back),
+                                       CASE(test_states_come_and_go),    CASE(test_who_disabled_it),
+                                       CASE(test_when_a_refresh_is_due), CASE(test_one_that_went),
                                        CASE(test_a_thousand_at_most)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

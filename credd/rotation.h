@@ -140,6 +140,7 @@ struct rotation_view {
     int64_t until_ms;   /* monotonic; 0: none */
     int64_t in_flight;
     uint64_t uses; /* grants */
+    bool is_off;   /* switched off by a person: disabled for that reason, whatever else there is */
     const void *subject;
 };
 bool rotation_report(struct rotation *rotation, const struct rotation_report *report,

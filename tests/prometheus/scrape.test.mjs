@@ -5,7 +5,7 @@ import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { credential, startSystem, user } from '../e2e/harness.mjs';
+import { credential, secretText, startSystem, user } from '../e2e/harness.mjs';
 import { ask, until } from '../faults/load.mjs';
 import { DIR, Prometheus, checkMetrics, nameOf, samplesOf, typesOf } from './prometheus.mjs';
 
@@ -28,7 +28,7 @@ async function doAllKinds() {
 }
 
 before(async () => {
-  system = await startSystem({ credentials: { a: credential('a'), b: credential('b') } });
+  system = await startSystem({ credentials: { a: credential('a', { refresh_token: secretText('refresh-a') }), b: credential('b') } });
   prometheus = await Prometheus.start(system.opsPort);
   await doAllKinds();
   const requests = () => [...samplesOf(page)].filter(([series]) => /^codebuddy2api_requests_total\{.*cancelled/.test(series));
@@ -67,7 +67,7 @@ test('what operators were promised is there', () => {
     /^codebuddy2api_gateway_overloaded_total/,
     /^codebuddy2api_request_moves_total/,
     /^codebuddy2api_upstream_retries_total/,
-    ...['state', 'in_flight', 'uses_total', 'expires_timestamp_seconds'].map((name) => new RegExp(`^codebuddy2api_credential_${name}\\{credential="`)),
+    ...['state', 'in_flight', 'uses_total', 'expires_timestamp_seconds', 'refresh_due_timestamp_seconds'].map((name) => new RegExp(`^codebuddy2api_credential_${name}\\{credential="`)),
     /^codebuddy2api_leases\{role="credd"/,
     ...['waiting', 'lease_waiters', 'reporter_events_pending', 'ledger_queued_events', 'reporter_events_dropped_total'].map((name) => new RegExp(`^codebuddy2api_${name}\\{`)),
   ])
