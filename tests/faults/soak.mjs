@@ -14,7 +14,8 @@ const SAMPLE_MS = 5000;
 const LEDGER_BYTES_PER_S = 40_000; // what the disk must have room for
 const PAUSE_MS = 60; // between a lane's requests, which take as long on average
 // More than this from the second quarter to the last is growth: a share, and at least so much.
-const GROWTH = { memory: [0.1, 2], descriptors: [0.1, 8], lag: [1, 50] };
+const GROWTH = { memory: [0.1, 2], descriptors: [0.1, 8], lag: [1, 200] };
+const CACHE_MB = 16; // the ledger's page cache, which fills as the ledger grows
 
 const { values: options } = parseArgs({
   options: {
@@ -44,7 +45,8 @@ for (const name of samples.names()) {
   const cells = Object.keys(MEASURES).map((measure) => {
     const { early, late, most } = samples.growth(name, measure);
     const [share, least] = GROWTH[measure];
-    if (late - early > Math.max(least, share * early)) complaints.push(`${name}: ${measure} grew from ${early} to ${late}`);
+    const cache = measure === 'memory' && name.startsWith('statsd') ? CACHE_MB : 0;
+    if (late - early > Math.max(least, share * early) + cache) complaints.push(`${name}: ${measure} grew from ${early} to ${late}`);
     return [early, late, most].map((value) => (value ?? 0).toFixed(measure === 'memory' ? 1 : 0)).join(', ');
   });
   console.log(`| ${name} | ${cells.join(' | ')} |`);
