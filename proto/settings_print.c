@@ -3,9 +3,10 @@
 
 #include <inttypes.h>
 
+/* A secret has none. */
 static const char *default_of(const struct setting *row)
 {
-    return row->kind == SETTING_SECRET ? "none" : row->default_text;
+    return row->kind == SETTING_SECRET ? "" : row->default_text;
 }
 
 /* "(seconds, 1 to 3600)" and the like. */
@@ -40,8 +41,7 @@ void settings_print_dotenv(FILE *out)
         const struct setting *row = &setting_rows[i];
         fprintf(out, "\n# %s", row->help);
         print_bounds(out, row);
-        fprintf(out, "\n#%s%s=%s\n", SETTINGS_PREFIX, row->name,
-                row->kind == SETTING_SECRET ? "" : row->default_text);
+        fprintf(out, "\n#%s%s=%s\n", SETTINGS_PREFIX, row->name, default_of(row));
     }
 }
 
@@ -84,11 +84,8 @@ static void print_chinese_unit(FILE *out, const char *unit)
 {
     static const struct {
         const char *unit, *chinese;
-    } units[] = {{"seconds", "秒"},
-                 {"bytes", "字节"},
-                 {"requests", "个请求"},
-                 {"processes", "个"},
-                 {"connections", "个"}};
+    } units[] = {{"seconds", "秒"},      {"days", "天"},      {"bytes", "字节"},
+                 {"requests", "个请求"}, {"processes", "个"}, {"connections", "个"}};
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
         if (strcmp(units[i].unit, unit) == 0)
             unit = units[i].chinese;
@@ -117,7 +114,7 @@ void settings_print_chinese(FILE *out)
     fputs("| 变量 | 默认值 | 说明 |\n| --- | --- | --- |\n", out);
     for (size_t i = 0; i < setting_row_count; i++) {
         const struct setting *row = &setting_rows[i];
-        print_row_start(out, row, row->kind == SETTING_SECRET ? "" : row->default_text);
+        print_row_start(out, row, default_of(row));
         print_cell(out, row->help_zh);
         print_chinese_bounds(out, row);
         fputs(" |\n", out);

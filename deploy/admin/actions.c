@@ -375,24 +375,53 @@ static const struct action actions[] = {
 
 enum { ACTION_COUNT = sizeof actions / sizeof actions[0] };
 
-void actions_print_usage(FILE *out)
+/* What stands under `noun`, or all for NULL; of it only `verb`, unless that is NULL. The number of lines. */
+static int print_lines(FILE *out, const char *noun, const char *verb)
 {
-    for (size_t i = 0; i < ACTION_COUNT; i++)
-        fprintf(out, "  codebuddy2api %s %s %s\n", actions[i].noun, actions[i].verb, actions[i].usage);
+    int lines = 0;
+    for (size_t i = 0; i < ACTION_COUNT; i++) {
+        const struct action *action = &actions[i];
+        if ((noun && strcmp(noun, action->noun) != 0) || (verb && strcmp(verb, action->verb) != 0))
+            continue;
+        fprintf(out, "  codebuddy2api %s %s%s%s\n", action->noun, action->verb, *action->usage ? " " : "",
+                action->usage);
+        lines++;
+    }
+    return lines;
+}
+
+static void print_notes(FILE *out)
+{
     fputs(
-        "Each takes --json and --url URL (default: where the settings say the API listens). `-` is standard\n"
-        "input: secrets are never arguments. seal and unseal convert the files of this host, with the key "
-        "of\n"
-        "CODEBUDDY_SECRET_KEY_FILE; they do not ask the gateway. Exit 0: done, 1: refused, 3: not running, "
-        "64: usage, 78: "
-        "settings.\n",
+        "Each takes --json and --url URL (default: where the settings say the API listens). `-` is\n"
+        "standard input: secrets are never arguments. seal and unseal convert the files of this host, with\n"
+        "the key of CODEBUDDY_SECRET_KEY_FILE; they do not ask the gateway.\n"
+        "Exit 0: done, 1: refused, 3: not running, 64: usage, 78: settings.\n",
         out);
 }
 
-static int refuse(const char *problem, const char *word)
+void actions_print_usage(FILE *out)
+{
+    print_lines(out, NULL, NULL);
+    print_notes(out);
+}
+
+static int refuse(const struct action *action, const char *problem, const char *word)
 {
     fprintf(stderr, "codebuddy2api: %s%s%s\n\n", problem, *word ? ": " : "", word);
-    actions_print_usage(stderr);
+    print_lines(stderr, action->noun, action->verb);
+    return ERR_INVALID;
+}
+
+static int refuse_command(int argc, char *const *argv)
+{
+    const char *noun = argc >= 2 ? argv[1] : "", *verb = argc >= 3 ? argv[2] : "";
+    if (!*verb)
+        fprintf(stderr, "codebuddy2api: %s: one of these:\n\n", *noun ? noun : "a command is missing");
+    else
+        fprintf(stderr, "codebuddy2api: unknown command: %s %s; there are:\n\n", noun, verb);
+    if (print_lines(stderr, noun, NULL) == 0)
+        actions_print_usage(stderr);
     return ERR_INVALID;
 }
 
@@ -417,25 +446,26 @@ int arguments_parse(struct arguments *arguments, int argc, char *const *argv)
 {
     *arguments = (struct arguments){.action = find_action(argc, argv)};
     if (!arguments->action)
-        return refuse("unknown command", argc >= 3 ? argv[2] : argc == 2 ? argv[1] : "");
+        return refuse_command(argc, argv);
     for (int i = 3; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             arguments->json = true;
         } else if (strncmp(argv[i], "--", 2) == 0) {
             if (!takes_option(arguments->action, argv[i] + 2) || arguments->option_count == OPTIONS_MAX)
-                return refuse("unknown option", argv[i]);
+                return refuse(arguments->action, "unknown option", argv[i]);
             if (i + 1 == argc)
-                return refuse("a value is missing after", argv[i]);
+                return refuse(arguments->action, "a value is missing after", argv[i]);
             arguments->options[arguments->option_count].name = argv[i] + 2;
             arguments->options[arguments->option_count++].value = argv[i + 1];
             i++;
         } else if (arguments->count < arguments->action->values) {
             arguments->values[arguments->count++] = argv[i];
         } else {
-            return refuse("unexpected argument", argv[i]);
+            return refuse(arguments->action, "unexpected argument", argv[i]);
         }
     }
-    return arguments->count == arguments->action->values ? 0 : refuse("too few arguments", "");
+    return arguments->count == arguments->action->values ? 0
+                                                         : refuse(arguments->action, "too few arguments", "");
 }
 
 int actions_run(const struct arguments *arguments, const struct settings *settings)

@@ -87,11 +87,12 @@ static void on_ready(void *context)
     log_info(NULL, "ready", LOG_STR("api", supervisor->api_url), LOG_STR("ops", supervisor->ops_url),
              LOG_INT("after_ms", clock_now_ms() - supervisor->started_ms));
     printf("codebuddy2api " CB_VERSION " is ready\n"
-           "  API      %s\n"
-           "  metrics  %s/metrics\n"
-           "  see it   codebuddy2api status\n"
-           "  stop it  Ctrl-C, or codebuddy2api stop\n",
-           supervisor->api_url, supervisor->ops_url);
+           "  admin page  %s/  (sign in with CODEBUDDY_PASSWORD)\n"
+           "  clients     %s/v1\n"
+           "  metrics     %s/metrics\n"
+           "  see it      codebuddy2api status\n"
+           "  stop it     Ctrl-C, or codebuddy2api stop\n",
+           supervisor->api_url, supervisor->api_url, supervisor->ops_url);
     fflush(stdout);
     tell_starter(supervisor);
 }

@@ -66,7 +66,7 @@ static void the_family_starts_shows_itself_and_stops_in_order(void **state)
     expect_anywhere(bed, "fake starts credd-0 3=socket 4=file listen=-:- supervisor=3 session=own");
     expect_anywhere(bed, "fake starts upstream-worker-1 3=socket 4=file listen=-:- supervisor=3 session=own");
     expect(bed, "codebuddy2api ", " is ready");
-    expect(bed, "API      http://127.0.0.1:");
+    expect(bed, "clients     http://127.0.0.1:");
 
     expect_run(bed, 0, "upstream-worker-1  ready", "status");
     expect_run(bed, 0, "\"state\":\"ready\"", "status", "--json");

@@ -147,6 +147,10 @@ test('what is no command: exit 64, with the usage', async () => {
     assert.equal(code, 64, args.join(' '));
     assert.match(err, /codebuddy2api /);
   }
+  const alone = (await run(['keys'])).err;
+  assert.match(alone, /keys revoke ID/);
+  assert.ok(!/unknown|credentials/.test(alone), alone); // a known word, and what it knows
+  assert.match((await run(['keys', 'create'])).err, /^codebuddy2api: too few arguments\n\n  codebuddy2api keys create NAME .*\n$/);
   assert.equal((await command(['credentials', 'add', '-'], 'no JSON')).code, 64);
 });
 
