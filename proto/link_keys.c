@@ -14,7 +14,7 @@
 
 enum { Z85_KEY_LENGTH = 40, KEY_BYTES = 32, PATH_BYTES = 4096, FILE_BYTES = 65536 };
 
-/* Who connects to whom: the links table of ARCHITECTURE.md. */
+/* Who connects to whom (ARCHITECTURE.md, "Links and observation"). */
 static const struct {
     const char *client, *server;
 } connections[] = {
