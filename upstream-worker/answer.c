@@ -18,7 +18,7 @@ struct answer {
     struct upstream_error *refusal;
     const char *reason;
     uint64_t event_count;
-    size_t total_limit_bytes;
+    size_t total_limit_bytes, read_limit_bytes, read_bytes;
     enum body_form form;
     int status; /* ANSWER_MORE until it is over */
     bool wants_usage;
@@ -39,6 +39,8 @@ static int answer_init(struct answer *answer, const struct answer_options *optio
     buffer_fini(&id);
     answer->total_limit_bytes =
         options->total_limit_bytes ? options->total_limit_bytes : ANSWER_TOTAL_LIMIT_BYTES;
+    answer->read_limit_bytes =
+        options->read_limit_bytes ? options->read_limit_bytes : ANSWER_READ_LIMIT_BYTES;
     answer->wants_usage = options->wants_usage;
     sse_parser_init(&answer->parser, event_limit_bytes);
     answer->normaliser = normaliser_new(answer->scratch, options->id);
@@ -203,10 +205,21 @@ static struct span sniff(struct answer *answer, struct span bytes)
     return bytes;
 }
 
+/* A stream without end is the client's to leave; of a plain answer nobody sees that it has none. */
+static bool may_read(struct answer *answer, size_t bytes)
+{
+    if (bytes > answer->read_limit_bytes - answer->read_bytes)
+        return false;
+    answer->read_bytes += bytes;
+    return true;
+}
+
 int answer_feed(struct answer *answer, struct span bytes, struct buffer *out)
 {
     if (answer->status != ANSWER_MORE)
         return answer->status;
+    if (answer->aggregator && !may_read(answer, bytes.length))
+        return answer->status = ERR_TOO_LARGE;
     bytes = sniff(answer, bytes);
     if (answer->form == BODY_HTML)
         answer->status = refuse(answer, "the body is HTML");

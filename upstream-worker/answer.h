@@ -21,6 +21,7 @@
 enum {
     ANSWER_EVENT_LIMIT_BYTES = 8 << 20,  /* events of 1 MiB are fine; real ones have hundreds of bytes */
     ANSWER_TOTAL_LIMIT_BYTES = 64 << 20, /* a completion is under 1 MiB in practice */
+    ANSWER_READ_LIMIT_BYTES = 128 << 20, /* 128,000 tokens come as 32 MiB of events */
 };
 
 struct answer_options {
@@ -31,6 +32,7 @@ struct answer_options {
     bool wants_usage;         /* of a stream; a plain answer always has it */
     size_t event_limit_bytes; /* 0: ANSWER_EVENT_LIMIT_BYTES */
     size_t total_limit_bytes; /* of what a plain or JSON answer may gather; 0: ANSWER_TOTAL_LIMIT_BYTES */
+    size_t read_limit_bytes;  /* of what a plain one may be made of; 0: ANSWER_READ_LIMIT_BYTES */
 };
 
 enum answer_status {

@@ -438,7 +438,23 @@ static void is_bounded(void **state)
     assert_int_equal(status, ERR_TOO_LARGE);
     answer_free(&answer);
 
+    options.total_limit_bytes = 0;
+    options.read_limit_bytes = 10000;
+    answer = answer_new(&options, &scratch); /* events without end that say nothing */
+    size_t read_bytes = 0;
+    const struct span empty = SPAN(UP_DELTA("\"content\":\"\""));
+    while ((status = answer_feed(answer, empty, &out)) == ANSWER_MORE)
+        read_bytes += empty.length;
+    assert_int_equal(status, ERR_TOO_LARGE);
+    assert_in_range(read_bytes, 10001 - empty.length, 10000);
+    answer_free(&answer);
+
     options.wants_stream = true;
+    answer = answer_new(&options, &scratch); /* of a stream the client has enough when it leaves */
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(answer_feed(answer, empty, &out), ANSWER_MORE);
+    answer_free(&answer);
+
     answer = answer_new(&options, &scratch); /* a line that never ends */
     status = answer_feed(answer, SPAN("data: "), &out);
     for (int i = 0; i < 1001 && status == ANSWER_MORE; i++)

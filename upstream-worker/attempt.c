@@ -7,6 +7,7 @@
 #include "upstream-worker/exchange_private.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -393,6 +394,23 @@ static void attempt_refused(struct exchange *exchange, const struct upstream_err
     attempt_act(exchange, &verdict, error, "refused");
 }
 
+/* Words for the client that say what to do about it. */
+static void attempt_outgrew(struct exchange *exchange)
+{
+    const struct upstream_verdict verdict = {.failure = answer_failure(ERR_TOO_LARGE),
+                                             .action = UPSTREAM_FAIL,
+                                             .outcome = OUTCOME_TRANSIENT,
+                                             .shows_upstream_text = true};
+    struct upstream_error *error = &exchange->home->scratch.error;
+    *error = (struct upstream_error){.status = 200};
+    snprintf(error->message, sizeof error->message, "%s",
+             exchange->wants_stream
+                 ? "The upstream sent an event of more than 8 MiB."
+                 : "The upstream's answer is too long to be gathered (one event of 8 MiB, 64 MiB of text, or "
+                   "128 MiB of events): ask for a stream, or for less.");
+    attempt_act(exchange, &verdict, error, error_text(ERR_TOO_LARGE));
+}
+
 /* The answer's bytes cannot be read on, or there are too few of them. */
 static void attempt_broke(struct exchange *exchange, int status)
 {
@@ -400,6 +418,8 @@ static void attempt_broke(struct exchange *exchange, int status)
     const char *what = status == ERR_INVALID ? answer_reason(exchange->answer) : error_text(status);
     if (status == ERR_NOMEM)
         exchange_fail(exchange, FAILURE_INTERNAL, OUTCOME_BLAMELESS);
+    else if (status == ERR_TOO_LARGE)
+        attempt_outgrew(exchange);
     else
         attempt_fail(exchange, answer_failure(status), may_retry ? UPSTREAM_RETRY_ONCE : UPSTREAM_FAIL, what);
 }

@@ -786,6 +786,37 @@ static void test_a_reset_stream_is_an_error_after_what_came(void **state)
     check_failed(exchange, FAILURE_UPSTREAM_INCOMPLETE, OUTCOME_TRANSIENT);
 }
 
+/* "data: xxxx…" of more than an event may have. */
+static void send_a_line_without_end(void)
+{
+    struct buffer line = {0};
+    send_text("data: \"");
+    for (int i = 0; i < 1 << 20; i++)
+        assert_int_equal(buffer_append(&line, "xxxxxxxxx", 9), 0);
+    send_bytes(buffer_span(&line));
+    buffer_fini(&line);
+}
+
+static void test_an_answer_that_is_too_long_says_so(void **state)
+{
+    (void)state;
+    struct exchange *exchange = ask_and_grant(plain_body);
+    respond(200, CONTENT_EVENT_STREAM);
+    send_a_line_without_end();
+    assert_non_null(strstr(world.said.message, "ask for a stream"));
+    check_failed(exchange, FAILURE_UPSTREAM_PROTOCOL, OUTCOME_TRANSIENT);
+}
+
+static void test_an_event_that_is_too_long_says_so(void **state)
+{
+    (void)state;
+    struct exchange *exchange = ask_and_grant(stream_body);
+    respond(200, CONTENT_EVENT_STREAM);
+    send_a_line_without_end();
+    assert_string_equal(world.said.message, "The upstream sent an event of more than 8 MiB.");
+    check_failed(exchange, FAILURE_UPSTREAM_PROTOCOL, OUTCOME_TRANSIENT);
+}
+
 static void test_an_empty_answer_is_tried_again_once(void **state)
 {
     (void)state;
@@ -1145,6 +1176,8 @@ int main(void)
         TEST(test_a_lease_that_does_not_come_is_503),
         TEST(test_a_truncated_stream_is_an_error_after_what_came),
         TEST(test_a_reset_stream_is_an_error_after_what_came),
+        TEST(test_an_answer_that_is_too_long_says_so),
+        TEST(test_an_event_that_is_too_long_says_so),
         TEST(test_an_empty_answer_is_tried_again_once),
         TEST(test_a_plain_answer_that_breaks_off_is_not_asked_for_again),
         TEST(test_an_error_event_in_a_stream_comes_after_what_came),

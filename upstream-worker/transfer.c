@@ -2,6 +2,7 @@
 #include "upstream-worker/transfer.h"
 #include "proto/curl_loop.h"
 #include "proto/error.h"
+#include "upstream-worker/turn_budget.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -33,12 +34,14 @@ struct transfer {
     bool is_https; /* what the handle is set up for */
     bool is_touched, is_paused, has_dropped_call;
     bool is_connecting; /* on that list */
+    bool is_resting;    /* libcurl holds its bytes: they are for the next turn */
     bool is_starved;    /* it is over because there was no descriptor */
     int fd;             /* of its connection, -1 if not known */
     const struct transfer_handlers *handlers;
     void *owner;
     const struct payload *payload;
     struct payload_cursor cursor;
+    struct turn_share share;
     struct response_head head;
     CURLcode code;
     int64_t connect_until_ms, linger_until_ms;
@@ -46,6 +49,7 @@ struct transfer {
     struct transfer *prev, *next;                 /* in the pool, or among the lingering */
     struct transfer *touched_prev, *touched_next; /* among those to settle */
     struct transfer *connecting_prev, *connecting_next;
+    struct transfer *resting_prev, *resting_next;
 };
 
 struct transfers {
@@ -53,7 +57,10 @@ struct transfers {
     struct curl_loop *curl_loop;
     struct transfers_options options;
     struct transfer *spare[2]; /* for http and for https */
-    struct transfer *lingering, *touched, *connecting;
+    struct transfer *lingering, *touched, *connecting, *resting;
+    struct turn_budget budget;
+    uv_check_t *turn;    /* a turn has read its sockets: the next begins */
+    uv_idle_t *no_sleep; /* active while some rest */
     size_t spare_count, running_count;
     size_t unused_count;    /* spare ones that nobody needed since… */
     int64_t unused_from_ms; /* … then */
@@ -117,6 +124,45 @@ static int on_connected(void *context, char *far_address, char *near_address, in
     return CURL_PREREQFUNC_OK;
 }
 
+/* ---- turns ---- */
+
+static void on_no_sleep(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+static void transfer_rest(struct transfer *transfer)
+{
+    struct transfers *home = transfer->home;
+    if (!transfer->is_resting)
+        DL_APPEND2(home->resting, transfer, resting_prev, resting_next);
+    transfer->is_resting = true;
+    uv_idle_start(home->no_sleep, on_no_sleep);
+}
+
+static void transfer_end_rest(struct transfer *transfer)
+{
+    struct transfers *home = transfer->home;
+    if (!transfer->is_resting)
+        return;
+    transfer->is_resting = false;
+    DL_DELETE2(home->resting, transfer, resting_prev, resting_next);
+    if (!home->resting)
+        uv_idle_stop(home->no_sleep);
+}
+
+/* Those that rested go on. Each may rest again at once: then it is behind them. */
+static void on_turn(uv_check_t *check)
+{
+    struct transfers *transfers = check->data;
+    struct transfer *transfer;
+    turn_budget_begin(&transfers->budget);
+    while ((transfer = transfers->resting) && transfer->share.turn != transfers->budget.turn) {
+        transfer_end_rest(transfer);
+        curl_loop_resume(transfers->curl_loop, transfer->easy);
+    }
+}
+
 /* ---- life ---- */
 
 static void transfer_free(struct transfer *transfer)
@@ -131,6 +177,7 @@ static void transfer_recycle(struct transfer *transfer)
     struct transfers *home = transfer->home;
     transfer_untouch(transfer);
     transfer_end_connecting(transfer);
+    transfer_end_rest(transfer);
     if (home->spare_count >= SPARE_MAX ||
         curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL) != CURLE_OK) {
         transfer_free(transfer);
@@ -151,6 +198,7 @@ static void on_done(void *owner, CURL *easy, CURLcode code)
     transfer->code = code;
     transfer->is_starved = code == CURLE_COULDNT_CONNECT && curl_loop_is_starved(transfers->curl_loop);
     transfer_end_connecting(transfer);
+    transfer_end_rest(transfer);
     transfers->running_count--;
     if (transfer->state == TRANSFER_LINGERING) {
         DL_DELETE(transfers->lingering, transfer);
@@ -195,6 +243,10 @@ static size_t on_write(char *data, size_t size, size_t count, void *context)
     if (transfer->state == TRANSFER_LINGERING) {
         transfer->lingered_bytes += bytes.length;
         return transfer->lingered_bytes > LINGER_BYTES ? CURL_WRITEFUNC_ERROR : bytes.length;
+    }
+    if (!turn_budget_take(&transfer->home->budget, &transfer->share, bytes.length)) {
+        transfer_rest(transfer);
+        return CURL_WRITEFUNC_PAUSE;
     }
     if (transfer->handlers->data(transfer->owner, bytes) == TRANSFER_PAUSE) {
         transfer->is_paused = true;
@@ -338,6 +390,7 @@ struct transfer *transfer_start(struct transfers *transfers, const struct transf
     transfer->cursor = (struct payload_cursor){0};
     transfer->head = (struct response_head){0};
     transfer->lingered_bytes = 0;
+    transfer->share = (struct turn_share){0};
     if (transfer_set_call(transfer, call) < 0 || curl_loop_add(transfers->curl_loop, transfer->easy) < 0) {
         transfer_recycle(transfer);
         return NULL;
@@ -473,6 +526,30 @@ void transfer_let_finish(struct transfer **transfer_at)
 
 /* ---- all of them ---- */
 
+static int transfers_watch_turns(struct transfers *transfers)
+{
+    transfers->turn = calloc(1, sizeof *transfers->turn);
+    transfers->no_sleep = calloc(1, sizeof *transfers->no_sleep);
+    if (!transfers->turn || !transfers->no_sleep) {
+        free(transfers->turn);
+        free(transfers->no_sleep);
+        transfers->turn = NULL;
+        transfers->no_sleep = NULL;
+        return ERR_NOMEM;
+    }
+    uv_idle_init(transfers->loop, transfers->no_sleep);
+    uv_check_init(transfers->loop, transfers->turn);
+    transfers->turn->data = transfers;
+    uv_check_start(transfers->turn, on_turn);
+    uv_unref((uv_handle_t *)transfers->turn);
+    return 0;
+}
+
+static void handle_on_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
 struct transfers *transfers_new(uv_loop_t *loop, const struct transfers_options *options)
 {
     struct transfers *transfers = calloc(1, sizeof *transfers);
@@ -481,7 +558,7 @@ struct transfers *transfers_new(uv_loop_t *loop, const struct transfers_options 
     transfers->loop = loop;
     transfers->options = *options;
     transfers->curl_loop = curl_loop_new(loop, options->connections_max, &curl_handlers, transfers);
-    if (!transfers->curl_loop)
+    if (!transfers->curl_loop || transfers_watch_turns(transfers) < 0)
         transfers_free(&transfers);
     return transfers;
 }
@@ -554,6 +631,10 @@ void transfers_free(struct transfers **transfers_at)
             transfer_free(transfer);
         }
     curl_loop_free(&transfers->curl_loop);
+    if (transfers->turn) {
+        uv_close((uv_handle_t *)transfers->turn, handle_on_closed);
+        uv_close((uv_handle_t *)transfers->no_sleep, handle_on_closed);
+    }
     free(transfers);
 }
 

@@ -41,6 +41,9 @@ const calls = (list, tokens, more = {}) => says(null, { tools: list, finish: 'to
 
 const incomplete = { status: 502, code: 'upstream_incomplete', type: 'upstream_error' };
 const protocol = { status: 502, code: 'upstream_protocol_error', type: 'upstream_error' };
+// Words of upstream-worker/attempt.c.
+const TOO_LONG =
+  "The upstream's answer is too long to be gathered (one event of 8 MiB, 64 MiB of text, or 128 MiB of events): ask for a stream, or for less.";
 const upstream = { status: 502, code: 'upstream_error', type: 'upstream_error' };
 const limited = { status: 429, code: 'rate_limit_exceeded', type: 'rate_limit_error' };
 const unknown = { status: 404, code: 'model_not_found', type: 'invalid_request_error', message: 'model not served' };
@@ -138,7 +141,7 @@ export const table = {
   'silent-header': refused(timeout, { system: 'short' }),
   'silent-middle': breaks(text(2), timeout, { system: 'short' }),
   endless: { endless: timeout, system: 'short' },
-  'endless-fast': { endless: protocol },
+  'endless-fast': { endless: { ...protocol, message: TOO_LONG } },
   'endless-line': breaks('t0 ', protocol),
 
   // Events that are not what they should be.
