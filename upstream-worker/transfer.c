@@ -589,9 +589,8 @@ static void transfers_cut_connecting(struct transfers *transfers, int64_t now_ms
 
 static void transfers_drop_spare(struct transfers *transfers, bool is_https, size_t count)
 {
-    struct transfer *transfer;
     while (count-- > 0 && transfers->spare[is_https]) {
-        transfer = transfers->spare[is_https]->prev; /* the last: unused for longest */
+        struct transfer *transfer = transfers->spare[is_https];
         DL_DELETE(transfers->spare[is_https], transfer);
         transfers->spare_count--;
         transfer_free(transfer);
