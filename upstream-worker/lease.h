@@ -5,8 +5,8 @@
  *
  *     state    | granted  | refused | credd away | LEASE_WAIT_MS over | lease_give_back
  *     NONE     |          |         |            |                    |
- *     ASKING   | → HELD   | → NONE  | waits      | → NONE, refused    | → NONE (a late grant goes back at
- * once) HELD     |          |         | kept       |                    | → NONE, RELEASE is sent
+ *     ASKING   | → HELD   | → NONE  | waits      | → NONE, refused    | → NONE (a late grant: back at once)
+ *     HELD     |          |         | kept       |                    | → NONE, RELEASE is sent
  *
  * When credd comes back every lease held is renewed (so a restarted credd learns of it, and of whose it is)
  * and every question is asked again. Leases are renewed each third of their life, all in one message.
