@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/rpc.h"
+#include "proto/clock.h"
 #include "proto/error.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <utlist.h>
 
+/* How long after we began, or lost it, the other service is waited for. A restart takes a fraction of that;
+ * who is away for longer is not: questions fail at once. */
+enum { AWAY_PATIENCE_MS = 2000 };
+
 struct rpc_question {
     struct rpc *rpc;
-    struct peer *peer;
-    uint64_t number;
+    struct peer *peer; /* NULL: waits for one */
+    const char *method;
+    struct buffer asked; /* while it waits */
+    uint64_t number, timeout_ms;
     uv_timer_t timer;
     void (*answered)(void *context, int error, int status, struct span body);
     void *context;
@@ -22,12 +29,14 @@ struct rpc {
     struct link *link;
     struct rpc_question *open;
     uint64_t last_number;
+    int64_t away_since_ms;  /* while nobody is there */
     uint32_t retry_after_s; /* of the REPLY that is being handed on */
 };
 
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct rpc_question *question = handle->data;
+    buffer_fini_secret(&question->asked);
     buffer_fini(&question->body);
     free(question);
 }
@@ -52,14 +61,34 @@ static void answer(struct rpc_question *question, int error, int status, struct 
 
 static void on_timeout(uv_timer_t *timer)
 {
-    answer(timer->data, ERR_TIMEOUT, 0, span_of(NULL, 0));
+    struct rpc_question *question = timer->data;
+    answer(question, question->peer ? ERR_TIMEOUT : ERR_PEER_GONE, 0, span_of(NULL, 0));
+}
+
+static int question_send(struct rpc_question *question, struct peer *peer, struct span body)
+{
+    struct msg_call call = {span_str(question->method), body};
+    int error = peer_send(peer, MESSAGE_CALL, question->number, &call);
+    if (error == 0) {
+        question->peer = peer;
+        uv_timer_start(&question->timer, on_timeout, question->timeout_ms, 0);
+    }
+    return error;
 }
 
 static void on_up(void *owner, struct peer *peer, const struct msg_hello *hello)
 {
-    (void)owner;
-    (void)peer;
+    struct rpc *rpc = owner;
+    struct rpc_question *question, *next;
     (void)hello;
+    DL_FOREACH_SAFE (rpc->open, question, next) {
+        if (question->peer)
+            continue;
+        int error = question_send(question, peer, buffer_span(&question->asked));
+        buffer_fini_secret(&question->asked);
+        if (error < 0)
+            answer(question, error, 0, span_of(NULL, 0));
+    }
 }
 
 static void on_down(void *owner, struct peer *peer, enum link_down why)
@@ -67,6 +96,7 @@ static void on_down(void *owner, struct peer *peer, enum link_down why)
     struct rpc *rpc = owner;
     struct rpc_question *question, *next;
     (void)why;
+    rpc->away_since_ms = clock_now_ms();
     DL_FOREACH_SAFE (rpc->open, question, next)
         if (question->peer == peer)
             answer(question, ERR_PEER_GONE, 0, span_of(NULL, 0));
@@ -108,6 +138,7 @@ struct rpc *rpc_new(struct service *service, const char *role, const char *endpo
     if (!rpc)
         return NULL;
     rpc->service = service;
+    rpc->away_since_ms = clock_now_ms();
     rpc->link = link_connect(service, role, endpoints, &handlers, rpc);
     if (!rpc->link)
         rpc_free(&rpc);
@@ -141,27 +172,36 @@ bool rpc_is_up(const struct rpc *rpc)
     return link_peer_count(rpc->link) > 0;
 }
 
+/* Sends it, or keeps it for who may be back in a moment. 0, ERR_PEER_GONE, or what sending gives. */
+static int send_or_wait(struct rpc_question *question, struct span body)
+{
+    struct rpc *rpc = question->rpc;
+    if (rpc_is_up(rpc))
+        return question_send(question, link_peer(rpc->link, 0), body);
+    int64_t patience_ms = rpc->away_since_ms + AWAY_PATIENCE_MS - clock_now_ms();
+    if (patience_ms <= 0)
+        return ERR_PEER_GONE;
+    uv_timer_start(&question->timer, on_timeout, (uint64_t)patience_ms, 0);
+    return buffer_append_span(&question->asked, body);
+}
+
 struct rpc_question *rpc_ask(struct rpc *rpc, const char *method, struct span body, uint64_t timeout_ms,
                              void (*answered)(void *context, int error, int status, struct span body),
                              void *context)
 {
-    struct msg_call call = {span_str(method), body};
-    struct peer *peer = rpc_is_up(rpc) ? link_peer(rpc->link, 0) : NULL;
-    struct rpc_question *question = peer ? calloc(1, sizeof *question) : NULL;
+    struct rpc_question *question = calloc(1, sizeof *question);
     if (!question)
         return NULL;
-    if (peer_send(peer, MESSAGE_CALL, rpc->last_number + 1, &call) < 0) {
-        free(question);
-        return NULL;
-    }
     question->rpc = rpc;
-    question->peer = peer;
+    question->method = method;
     question->number = ++rpc->last_number;
+    question->timeout_ms = timeout_ms;
     question->answered = answered;
     question->context = context;
     question->timer.data = question;
     uv_timer_init(service_loop(rpc->service), &question->timer);
-    uv_timer_start(&question->timer, on_timeout, timeout_ms, 0);
     DL_APPEND(rpc->open, question);
+    if (send_or_wait(question, body) < 0)
+        rpc_drop(&question); /* and it is NULL */
     return question;
 }

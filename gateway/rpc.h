@@ -20,9 +20,11 @@ bool rpc_is_up(const struct rpc *rpc);
 /* Its link, for its counters. Borrowed. */
 const struct link *rpc_link(const struct rpc *rpc);
 
-/* `answered` is called once, on the loop, never in here: error 0 with status and JSON body (borrowed), or
- * ERR_TIMEOUT, ERR_PEER_GONE, ERR_TOO_LARGE (over RPC_MAX_BYTES), ERR_NOMEM. The question is gone then.
- * Returns NULL, and will never call, when nobody is there or memory is out. */
+/* Asks `method` (borrows, a literal). While the other service has been away for less than 2 s, so just after
+ * our own start too, the question waits for it. `answered` is called once, on the loop, never in here: error
+ * 0 with status and JSON body (borrowed), or ERR_TIMEOUT, ERR_PEER_GONE, ERR_TOO_LARGE (over RPC_MAX_BYTES),
+ * ERR_NOMEM. The question is gone then. Returns NULL, and will never call, when nobody has been there for a
+ * while or memory is out. */
 struct rpc_question *rpc_ask(struct rpc *rpc, const char *method, struct span body, uint64_t timeout_ms,
                              void (*answered)(void *context, int error, int status, struct span body),
                              void *context);
