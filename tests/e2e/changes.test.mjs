@@ -90,7 +90,7 @@ test('the log level that is set holds in every process, statsd and the superviso
 });
 
 test('a key that is in use keeps its limit over a restart of credd', async () => {
-  const { key } = await done('POST', '/api/keys', { name: 'over a restart', max_in_flight: 1 });
+  const { key, id } = await done('POST', '/api/keys', { name: 'over a restart', max_in_flight: 1 });
   await until(async () => (await statusFor(key)) === 200, 'the key');
   const controller = new AbortController();
   const stream = await system.chat({ model: 's:slow?n=4000&key=restart', messages: [user()], stream: true }, { headers: as(key), signal: controller.signal });
@@ -99,7 +99,10 @@ test('a key that is in use keeps its limit over a restart of credd', async () =>
   await reader.read();
   const credd = (await system.status()).processes.find(({ name }) => name.startsWith('credd'));
   process.kill(credd.pid, 'SIGKILL');
-  const refused = await system.chat({ model: 's:chunks', messages: [user()] }, { headers: as(key) }); // waits for the new one
+  // The new one counts what workers hold as they come back to it, each with its first RENEW.
+  const inFlight = async () => (await (await system.fetch('/api/keys')).json()).keys?.find((one) => one.id === id)?.in_flight;
+  await until(async () => (await system.status()).processes.find(({ name }) => name.startsWith('credd')).pid !== credd.pid && (await inFlight()) === 1, 'the new credd to know of the stream');
+  const refused = await system.chat({ model: 's:chunks', messages: [user()] }, { headers: as(key) });
   assert.equal(refused.status, 429, await refused.text());
   controller.abort();
   await until(async () => (await system.chat({ model: 's:chunks', messages: [user()] }, { headers: as(key) })).status === 200, 'room for the key');
