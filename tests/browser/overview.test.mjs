@@ -99,8 +99,9 @@ test('what is wrong is said in one sentence, with the way to where it is put rig
 test('without a credential the first thing told is how to get one', async () => {
   const bare = await startWorld({ credentials: {} });
   try {
-    for (const [language, text] of [['en', 'There is no credential yet'], ['zh', '还没有凭证']]) {
+    for (const [language, leave, text] of [['en', 'Leave the guide', 'There is no credential yet'], ['zh', '离开向导', '还没有凭证']]) {
       const page = await bare.open({ language });
+      await page.tab.getByRole('button', { name: leave }).click();
       await page.tab.getByText(text).waitFor();
       await page.settled();
       await page.checkAccess('empty');

@@ -16,7 +16,7 @@ const Brand = () => html`<a class="brand" href=${href('overview')}><span class="
 
 function Navigation({ current, onGo }) {
   return html`<nav aria-label=${t('shell.navigation')}><ul class="nav">
-    ${views.map(({ name, icon }) => html`<li key=${name}><a class="nav-link" href=${href(name)} aria-current=${name === current ? 'page' : null} onClick=${onGo}>
+    ${views.filter(({ isAside }) => !isAside).map(({ name, icon }) => html`<li key=${name}><a class="nav-link" href=${href(name)} aria-current=${name === current ? 'page' : null} onClick=${onGo}>
       <${Icon} name=${icon} /><span>${t(`${name}.title`)}</span></a></li>`)}
   </ul></nav>`;
 }

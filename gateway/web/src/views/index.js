@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The views, in the order of the navigation. Each: name (its address and its part of the texts, with a `title`),
-// icon, and View, a component that gets the address's parameters.
+// icon, and View, a component that gets the address's parameters. `isAside`: it is not in the navigation.
 import { Credentials } from './credentials/view.js';
+import { FirstRun } from './first_run/view.js';
 import { Keys } from './keys/view.js';
 import { Overview } from './overview/view.js';
 import { Playground } from './playground/view.js';
@@ -17,4 +18,5 @@ export const views = [
   { name: 'requests', icon: 'requests', View: Requests },
   { name: 'processes', icon: 'processes', View: Processes },
   { name: 'settings', icon: 'settings', View: Settings },
+  { name: 'first_run', icon: 'play', View: FirstRun, isAside: true },
 ];

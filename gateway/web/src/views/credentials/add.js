@@ -35,7 +35,7 @@ export async function addFiles(files) {
   return results;
 }
 
-function DropZone({ onFiles }) {
+export function DropZone({ onFiles }) {
   const input = useRef(null);
   const [over, setOver] = useState(false);
   const drop = (event) => {
@@ -52,7 +52,7 @@ function DropZone({ onFiles }) {
     <p class="field-hint">${t('credentials.files_hint')}</p></div>`;
 }
 
-const Results = ({ results }) => html`<div role="status" aria-label=${t('credentials.results')}><ul class="drop-results">${results.map((one, i) => html`<li key=${i} class=${one.ok ? 'good' : 'bad'}>
+export const Results = ({ results }) => html`<div role="status" aria-label=${t('credentials.results')}><ul class="drop-results">${results.map((one, i) => html`<li key=${i} class=${one.ok ? 'good' : 'bad'}>
   <${Icon} name=${one.ok ? 'good' : 'error'} size=${16} /><span><strong>${one.name}</strong> ${one.text}</span></li>`)}</ul></div>`;
 
 const BLANK = { bearer_token: '', refresh_token: '', user_id: '', site: '', days: '' };

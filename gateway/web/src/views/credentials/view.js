@@ -16,7 +16,7 @@ import { LoginDialog } from './login.js';
 const TONES = { ready: 'good', cooling: 'warn', exhausted: 'warn', expired: 'bad', needs_login: 'bad', disabled: 'plain' };
 
 // What was said last: by the feed, or in answer to us.
-function useCredentials() {
+export function useCredentials() {
   const asked = useResource(async (signal) => {
     const [list, current] = await Promise.all([get('/codebuddy/v1/credentials', { signal }), get('/codebuddy/v1/credentials/current', { signal })]);
     return { credentials: list.credentials, current };

@@ -13,7 +13,7 @@ function countStates(credentials) {
 
 // Why no credential can serve; null if one can.
 function noCredential(credentials, now) {
-  if (credentials.length === 0) return { key: 'no_credential', act: 'credentials' };
+  if (credentials.length === 0) return { key: 'no_credential', act: 'first_run' };
   const counts = countStates(credentials);
   if (counts.ready) return null;
   const times = credentials.filter(({ state }) => state === 'cooling' || state === 'exhausted').map(({ until }) => until).filter(Boolean);

@@ -9,6 +9,7 @@ import { live } from '../../core/live.js';
 import { useNames } from '../../core/names.js';
 import { href, replaceParams, route } from '../../core/router.js';
 import { Card, Chart, Empty, Icon, Loaded, Segmented, Skeleton, Table, ViewHead } from '../../ui/index.js';
+import { useFirstRun } from '../first_run/appear.js';
 import { diagnose } from './diagnose.js';
 import { RANGES, pointsOf, totalsOf, useUsage } from './usage.js';
 
@@ -121,6 +122,7 @@ function Breakdown({ range }) {
 export function Overview({ params }) {
   const range = params.range in RANGES ? params.range : '1h';
   const asked = useUsage(range, null);
+  useFirstRun();
   const choose = (next) => replaceParams({ ...route.value.params, range: next });
   return html`<${ViewHead} title=${t('overview.title')}><${Segmented} label=${t('overview.range')} value=${range} onChange=${choose}
       options=${Object.keys(RANGES).map((name) => [name, t(`overview.range_${name}`)])} /><//>

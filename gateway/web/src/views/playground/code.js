@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // What was sent, as code for a client. Texts are quoted by each language's own rules.
-const KEY = 'YOUR_KEY';
 const shellQuote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 const indent = (text, by) => text.replaceAll('\n', `\n${by}`);
 
@@ -17,16 +16,16 @@ const pythonArguments = (body) => Object.entries(body).map(([name, value]) => ` 
 
 export const LANGUAGES = [['curl', 'curl'], ['python', 'Python'], ['javascript', 'JavaScript']];
 
-export function codeFor(language, base, body) {
+export function codeFor(language, base, body, key = 'YOUR_KEY') {
   if (language === 'curl')
     return `curl ${body.stream ? '-N ' : ''}${base}/chat/completions \\
-  -H 'Authorization: Bearer ${KEY}' \\
+  -H 'Authorization: Bearer ${key}' \\
   -H 'Content-Type: application/json' \\
   -d ${shellQuote(JSON.stringify(body, null, 2))}`;
   if (language === 'python')
     return `from openai import OpenAI
 
-client = OpenAI(base_url=${JSON.stringify(base)}, api_key="${KEY}")
+client = OpenAI(base_url=${JSON.stringify(base)}, api_key="${key}")
 ${body.stream ? 'stream' : 'answer'} = client.chat.completions.create(
 ${pythonArguments(body)}
 )
@@ -35,7 +34,7 @@ ${body.stream ? `for chunk in stream:
         print(chunk.choices[0].delta.content or "", end="", flush=True)` : 'print(answer.choices[0].message.content)'}`;
   return `import OpenAI from 'openai';
 
-const client = new OpenAI({ baseURL: ${JSON.stringify(base)}, apiKey: '${KEY}' });
+const client = new OpenAI({ baseURL: ${JSON.stringify(base)}, apiKey: '${key}' });
 const ${body.stream ? 'stream' : 'answer'} = await client.chat.completions.create(${indent(JSON.stringify(body, null, 2), '')});
 ${body.stream ? `for await (const chunk of stream) process.stdout.write(chunk.choices[0]?.delta?.content ?? '');` : 'console.log(answer.choices[0].message.content);'}`;
 }

@@ -21,7 +21,7 @@ function bodyOf({ model, system, message, stream }) {
 
 // ---- the answer ----
 
-function failureText(error) {
+export function failureText(error) {
   if (error.isBroken) return t('playground.broke');
   if (error.isCut) return t('playground.cut', { message: error.message ?? '' });
   if (!error.status) return errorText({ status: 0, ...error });
@@ -59,7 +59,7 @@ function Answer({ run }) {
 }
 
 // Sends at most one at a time; what comes is shown once a frame, however many chunks there are.
-function useRun() {
+export function useRun() {
   const [run, setRun] = useState(null);
   const running = useRef(null);
   const frame = useRef(0);
