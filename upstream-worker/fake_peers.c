@@ -13,11 +13,22 @@
 #include <curl/curl.h>
 #include <jansson.h>
 
+/* For require(): what aborts must not leave processes, which would also keep its output open for ever. */
+static pid_t children[2]; /* worker, upstream; 0: none */
+
+static void end_children(void)
+{
+    for (size_t i = 0; i < sizeof children / sizeof *children; i++)
+        if (children[i] > 0)
+            kill(children[i], SIGKILL);
+}
+
 static void require(bool condition, const char *what)
 {
     if (condition)
         return;
     fprintf(stderr, "fake_peers: %s\n", what);
+    end_children();
     abort();
 }
 
@@ -28,9 +39,10 @@ static void copy_text(char *out, size_t size, struct span text)
     out[text.length] = '\0';
 }
 
-bool fake_is_patient(int64_t since_ms)
+bool fake_is_patient(int64_t since_ms, const char *what)
 {
-    require(clock_now_ms() - since_ms < FAKE_PATIENCE_MS, "waited too long");
+    if (clock_now_ms() - since_ms >= FAKE_PATIENCE_MS)
+        require(false, what);
     return true;
 }
 
@@ -434,6 +446,7 @@ static void start_upstream(struct fake_world *world)
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     require(posix_spawn(&world->upstream_pid, STANDIN_PATH, &actions, NULL, arguments, environ) == 0,
             "cannot start the stand-in");
+    children[1] = world->upstream_pid;
     posix_spawn_file_actions_destroy(&actions);
     close(fds[1]);
     ssize_t length = read(fds[0], line, sizeof line - 1);
@@ -462,6 +475,7 @@ static void start_worker(struct fake_world *world, const char *const *environmen
     char *arguments[] = {(char[]){WORKER_PATH}, NULL};
     require(posix_spawn(&world->worker_pid, WORKER_PATH, NULL, NULL, arguments, all) == 0,
             "cannot start the worker");
+    children[0] = world->worker_pid;
     for (size_t i = 6; i < count; i++)
         free(all[i]);
 }
@@ -514,6 +528,7 @@ int fake_world_stop(struct fake_world *world)
     require(ended == world->worker_pid, "the worker is lost");
     kill(world->upstream_pid, SIGKILL);
     waitpid(world->upstream_pid, NULL, 0);
+    children[0] = children[1] = 0;
     link_close(&world->gateway);
     link_close(&world->credd);
     link_close(&world->statsd);

@@ -9,7 +9,7 @@
 #include "proto/failure.h"
 #include "proto/link.h"
 
-enum { FAKE_REQUESTS_MAX = 64, FAKE_PATIENCE_MS = 20000 /* a bound for a hang: no test waits for it */ };
+enum { FAKE_REQUESTS_MAX = 64, FAKE_PATIENCE_MS = 60000 /* a bound for a hang: no test waits for it */ };
 
 struct fake_request {
     uint64_t number;
@@ -77,10 +77,12 @@ void fake_drain(struct fake_world *world);
 /* Drains the worker, unless it drains already, and checks that it drains: returns its exit status. */
 int fake_world_stop(struct fake_world *world);
 void fake_turn(struct fake_world *world);
-bool fake_is_patient(int64_t since_ms); /* aborts the test when FAKE_PATIENCE_MS are over */
+/* Aborts the test, with what it waited for, when FAKE_PATIENCE_MS are over. */
+bool fake_is_patient(int64_t since_ms, const char *what);
 
 #define FAKE_UNTIL(world, condition)                                                                         \
-    for (int64_t fake_since_ms = clock_now_ms(); !(condition) && fake_is_patient(fake_since_ms);)            \
+    for (int64_t fake_since_ms = clock_now_ms();                                                             \
+         !(condition) && fake_is_patient(fake_since_ms, "waited too long for " #condition);)                 \
     fake_turn(world)
 
 /* Sends a completion request for `model` (a scenario of the stand-in). */

@@ -433,7 +433,8 @@ static void test_a_reader_who_stops_costs_one_window(void **state)
     struct fake_request *slow = fake_ask(&world, "s:big-body", true);
     slow->withholds_window = true;
     FAKE_UNTIL(&world, slow->data.length == WINDOW_BYTES);
-    struct fake_request *other = ask_and_wait("s:slow", true); /* two seconds, longer than the idle limit */
+    struct fake_request *other =
+        ask_and_wait("s:slow", true); /* two seconds, longer than the idle limit is without TSan */
     check_ok(other);
     assert_int_equal(slow->data.length, WINDOW_BYTES);
     assert_false(slow->is_failed);
@@ -505,7 +506,8 @@ static void test_without_credd_a_request_fails_in_time(void **state)
     struct fake_request *request = ask_and_wait("s:chunks", true);
     check_failed(request, FAILURE_UNAVAILABLE);
     assert_int_equal(request->fail.retry_after_s, 1);
-    assert_in_range(clock_now_ms() - began_ms, 4500, 8000);
+    /* After 5 s, not at the request's own deadline of a minute; a busy machine adds some. */
+    assert_in_range(clock_now_ms() - began_ms, 4500, 30000);
 }
 
 static void test_leases_are_renewed(void **state)
