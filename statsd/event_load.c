@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* event_load SECONDS [STATSD_PID] - sends a running statsd as many events as it takes, through the reporter
- * that workers use, and says how many became durable a second and what they cost statsd. For measuring; see
- * README.md. */
+/* event_load SECONDS [STATSD_PID [RATE]] - sends a running statsd as many events as it takes, or RATE a
+ * second, through the reporter that workers use. Says how many became durable a second, how long they waited
+ * for that, and what they cost statsd. For measuring; see README.md. */
 #include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/reporter.h"
@@ -12,7 +12,28 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KEEP_PENDING = 20000 /* ahead of statsd, far below the queue's limit */ };
+enum {
+    KEEP_PENDING = 20000, /* ahead of statsd, far below the queue's limit */
+    TICK_MS = 1,
+    MAX_TICKS = 1 << 22 /* more than an hour of them */
+};
+
+/* When so many events had been sent, and how long it took until they were durable. */
+struct tick {
+    uint64_t sent;
+    int64_t at_us;
+};
+
+struct load {
+    struct service *service;
+    struct reporter *reporter;
+    int64_t run, began_us;
+    uint64_t sent, rate; /* rate 0: as many as it takes */
+    struct tick *ticks;  /* those from `durable` on are not durable yet */
+    size_t tick_count, durable;
+    int64_t *took_us; /* of each tick */
+    size_t most_pending;
+};
 
 /* CPU time of a process, all threads, ns; 0 if there is none. */
 static int64_t read_cpu_ns(uint64_t pid)
@@ -46,46 +67,106 @@ static void send_event(struct reporter *reporter, int64_t run, uint64_t number)
     reporter_event(reporter, &event);
 }
 
-static void measure(struct service *service, struct reporter *reporter, int64_t seconds, uint64_t pid)
+static void note_durable(struct load *load)
 {
-    uint64_t sent = 0;
-    int64_t run = clock_wall_ms(), started_ms = clock_now_ms();
-    int64_t cpu_ns = read_cpu_ns(pid);
-    while (clock_now_ms() - started_ms < seconds * 1000) {
-        for (size_t pending = reporter_pending_count(reporter); pending < KEEP_PENDING; pending++)
-            send_event(reporter, run, ++sent);
-        uv_run(service_loop(service), UV_RUN_ONCE);
+    size_t pending = reporter_pending_count(load->reporter);
+    load->most_pending = pending > load->most_pending ? pending : load->most_pending;
+    while (load->durable < load->tick_count && load->ticks[load->durable].sent <= load->sent - pending) {
+        load->took_us[load->durable] = clock_now_us() - load->ticks[load->durable].at_us;
+        load->durable++;
     }
-    while (reporter_pending_count(reporter) > 0)
-        uv_run(service_loop(service), UV_RUN_ONCE);
-    int64_t took_ms = clock_now_ms() - started_ms + 1;
-    printf("%" PRIu64 " events durable in %" PRId64 " ms: %" PRId64 " a second", sent, took_ms,
-           (int64_t)sent * 1000 / took_ms);
-    if (pid > 0 && sent > 0)
-        printf("; statsd used %" PRId64 " ns of CPU an event", (read_cpu_ns(pid) - cpu_ns) / (int64_t)sent);
+}
+
+static void send_what_is_due(struct load *load)
+{
+    int64_t now_us = clock_now_us();
+    uint64_t due = load->rate > 0 ? load->rate * (uint64_t)(now_us - load->began_us) / 1000000
+                                  : load->sent + KEEP_PENDING - reporter_pending_count(load->reporter);
+    if (load->sent >= due)
+        return;
+    while (load->sent < due)
+        send_event(load->reporter, load->run, ++load->sent);
+    if (load->tick_count < MAX_TICKS)
+        load->ticks[load->tick_count++] = (struct tick){load->sent, now_us};
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    (void)timer; /* it wakes the loop, no more */
+}
+
+static int compare(const void *left, const void *right)
+{
+    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static void say(struct load *load, uint64_t pid, int64_t cpu_ns)
+{
+    int64_t took_us = clock_now_us() - load->began_us + 1;
+    printf("%" PRIu64 " events durable in %" PRId64 " ms: %" PRId64 " a second; at most %zu waited",
+           load->sent, took_us / 1000, (int64_t)load->sent * 1000000 / took_us, load->most_pending);
+    qsort(load->took_us, load->durable, sizeof load->took_us[0], compare);
+    if (load->durable > 0)
+        printf("; durable after %.1f ms (half), %.1f ms (99 %%), %.1f ms (all)",
+               (double)load->took_us[load->durable / 2] / 1000,
+               (double)load->took_us[load->durable * 99 / 100] / 1000,
+               (double)load->took_us[load->durable - 1] / 1000);
+    if (pid > 0 && load->sent > 0)
+        printf("; statsd used %" PRId64 " ns of CPU an event",
+               (read_cpu_ns(pid) - cpu_ns) / (int64_t)load->sent);
     printf("\n");
+}
+
+static void measure(struct load *load, int64_t seconds, uint64_t pid)
+{
+    uv_loop_t *loop = service_loop(load->service);
+    uv_timer_t timer;
+    int64_t cpu_ns = read_cpu_ns(pid);
+    uv_timer_init(loop, &timer);
+    uv_timer_start(&timer, on_tick, TICK_MS, TICK_MS);
+    load->run = clock_wall_ms();
+    load->began_us = clock_now_us();
+    while (clock_now_us() - load->began_us < seconds * 1000000) {
+        send_what_is_due(load);
+        uv_run(loop, UV_RUN_ONCE);
+        note_durable(load);
+    }
+    while (reporter_pending_count(load->reporter) > 0) {
+        uv_run(loop, UV_RUN_ONCE);
+        note_durable(load);
+    }
+    say(load, pid, cpu_ns);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(loop, UV_RUN_NOWAIT);
 }
 
 int main(int argc, char **argv)
 {
     struct settings settings = {0};
     uint64_t seconds = 0, pid = 0;
+    struct load load = {.rate = 0};
     int exit_code = EXIT_CONFIG;
-    if (argc < 2 || argc > 3 || !span_to_u64(span_str(argv[1]), &seconds) || seconds > 3600 ||
-        (argc == 3 && !span_to_u64(span_str(argv[2]), &pid))) {
-        fprintf(stderr, "usage: %s SECONDS [STATSD_PID]\n", argv[0]);
+    if (argc < 2 || argc > 4 || !span_to_u64(span_str(argv[1]), &seconds) || seconds > 3600 ||
+        (argc > 2 && !span_to_u64(span_str(argv[2]), &pid)) ||
+        (argc > 3 && (!span_to_u64(span_str(argv[3]), &load.rate) || load.rate > 1000000))) {
+        fprintf(stderr, "usage: %s SECONDS [STATSD_PID [RATE]]\n", argv[0]);
         return exit_code;
     }
     if (settings_load(&settings, environ, ".env") == 0) {
-        struct service *service = service_new("upstream-worker", 99, &settings);
-        struct reporter *reporter = service ? reporter_new(service) : NULL;
+        load.service = service_new("upstream-worker", 99, &settings);
+        load.reporter = load.service ? reporter_new(load.service) : NULL;
+        load.ticks = calloc(MAX_TICKS, sizeof *load.ticks);
+        load.took_us = calloc(MAX_TICKS, sizeof *load.took_us);
         exit_code = EXIT_SYSTEM;
-        if (reporter) {
-            measure(service, reporter, (int64_t)seconds, pid);
+        if (load.reporter && load.ticks && load.took_us) {
+            measure(&load, (int64_t)seconds, pid);
             exit_code = EXIT_OK;
         }
-        reporter_free(&reporter);
-        service_free(&service);
+        free(load.ticks);
+        free(load.took_us);
+        reporter_free(&load.reporter);
+        service_free(&load.service);
     }
     settings_fini(&settings);
     return exit_code;

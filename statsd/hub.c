@@ -228,6 +228,7 @@ static void report_ledger(struct hub *hub)
     const struct writer_counters *counters = writer_counters(hub->writer);
     report(hub, "codebuddy2api_ledger_failing", GAUGE_NOW, writer_is_failing(hub->writer) ? MICRO : 0);
     report(hub, "codebuddy2api_ledger_queued_events", GAUGE_NOW, queued_events(hub) * MICRO);
+    report(hub, "codebuddy2api_ledger_backlog_events", GAUGE_NOW, writer_backlog_count(hub->writer) * MICRO);
     report(hub, "codebuddy2api_ledger_commit_duration_seconds", GAUGE_NOW, counters->last_commit_us);
     report_count(hub, "codebuddy2api_ledger_failures_total", counters->failures);
     report_count(hub, "codebuddy2api_ledger_commits_total", counters->commits);

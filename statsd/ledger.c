@@ -25,6 +25,7 @@ struct ledger {
     sqlite3_stmt *insert_event, *put_counter, *delete_counter;
     struct rollup *rollup;
     unsigned set_aside_count;
+    int64_t backlog_count;
     char problem[256];
 };
 
@@ -289,6 +290,13 @@ static void close_database(struct ledger *ledger)
     ledger->lock_fd = lock_fd;
 }
 
+static int count_backlog(struct ledger *ledger)
+{
+    struct tidy_state state;
+    int code = tidy_read_state(ledger->db, &state);
+    return code == SQLITE_OK ? tidy_count_backlog(ledger->db, &state, &ledger->backlog_count) : code;
+}
+
 int ledger_open(struct ledger *ledger, int64_t now_wall_ms, const struct totals *seed, struct totals *totals,
                 struct counter_rows *counters)
 {
@@ -304,6 +312,8 @@ int ledger_open(struct ledger *ledger, int64_t now_wall_ms, const struct totals 
         int code = open_database(ledger, now_wall_ms);
         if (code == SQLITE_OK)
             code = load(ledger, seed, totals, counters);
+        if (code == SQLITE_OK)
+            code = count_backlog(ledger);
         if (code == SQLITE_OK)
             return 0;
         error = fail_sqlite(ledger, code);
@@ -429,7 +439,14 @@ int ledger_tidy(struct ledger *ledger, const struct retention *retention, int64_
     int code = sqlite3_exec(ledger->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (code == SQLITE_OK)
         code = tidy_step(ledger->db, ledger->rollup, retention, now_wall_ms, more);
+    if (code == SQLITE_OK)
+        code = count_backlog(ledger);
     return end_transaction(ledger, code);
+}
+
+int64_t ledger_backlog_count(const struct ledger *ledger)
+{
+    return ledger->backlog_count;
 }
 
 int64_t ledger_count_events(struct ledger *ledger)

@@ -45,6 +45,9 @@ int ledger_commit(struct ledger *ledger, struct span train, const struct counter
  * ledger_commit. */
 int ledger_tidy(struct ledger *ledger, const struct retention *retention, int64_t now_wall_ms, bool *more);
 
+/* Events that have no sums by minute and hour yet, as the last ledger_open or ledger_tidy left it. */
+int64_t ledger_backlog_count(const struct ledger *ledger);
+
 /* Events in the ledger, by one query. Negative on failure. For tests and tools. */
 int64_t ledger_count_events(struct ledger *ledger);
 /* Why the last call failed: SQLite's or the system's words. Valid until the next call. */

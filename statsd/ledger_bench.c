@@ -132,9 +132,9 @@ static size_t answer(sqlite3 *db, const char *method, json_t *arguments, int64_t
         usage_answer_fini(&series);
     } else if (code == SQLITE_OK) {
         struct requests_question question;
-        code = requests_read_question(arguments, &question, &problem)
-                   ? requests_append_answer(db, &question, &shape, &out)
-                   : SQLITE_ERROR;
+        bool is_good = requests_read_question(arguments, &question, &problem);
+        question.hand_over_ms = clock_now_ms() + REQUESTS_PAGE_MS;
+        code = is_good ? requests_append_answer(db, &question, &shape, &out) : SQLITE_ERROR;
     }
     sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
     if (code != SQLITE_OK)

@@ -31,6 +31,8 @@ static const struct {
     {"codebuddy2api_link_peers_hung", "Peers that fell silent."},
     {"codebuddy2api_reporter_events_pending", "Usage events that statsd has not acknowledged yet."},
     {"codebuddy2api_reporter_events_dropped", "Usage events lost for good: the sender's queue was full."},
+    {"codebuddy2api_ledger_backlog_events",
+     "Events of an older version that are not yet in the sums by minute and hour: /api/usage misses them."},
     {"codebuddy2api_ledger_failing", "1 while the ledger cannot be written: nothing is acknowledged."},
     {"codebuddy2api_ledger_failures", "Attempts to open or write the ledger that failed."},
     {"codebuddy2api_ledger_set_aside", "Corrupt ledgers set aside."},

@@ -8,6 +8,7 @@
 #include "statsd/usage.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <utlist.h>
@@ -84,6 +85,19 @@ static int refuse(struct asked *asked, const struct problem *problem)
     return problem_append_json(&asked->body, problem) < 0 ? SQLITE_NOMEM : SQLITE_OK;
 }
 
+/* A table has no place to say that something is missing, and is kept. */
+static int refuse_table(struct asked *asked, int64_t missing_events)
+{
+    char message[128];
+    snprintf(message, sizeof message,
+             "The sums of %" PRId64 " earlier events are still being made; try again shortly.",
+             missing_events);
+    asked->status = failure_status(FAILURE_UNAVAILABLE);
+    int error = failure_append_json(&asked->body, FAILURE_UNAVAILABLE, span_str(message), SPAN(""), SPAN(""),
+                                    SPAN(""));
+    return error < 0 ? SQLITE_NOMEM : SQLITE_OK;
+}
+
 static int answer_usage(sqlite3 *db, const struct tidy_state *state, struct asked *asked)
 {
     struct usage_question question;
@@ -93,7 +107,9 @@ static int answer_usage(sqlite3 *db, const struct tidy_state *state, struct aske
                              &problem))
         return refuse(asked, &problem);
     int code = usage_read_answer(db, &question, &answer);
-    if (code == SQLITE_OK && usage_write_answer(&asked->body, &question, &answer) < 0)
+    if (code == SQLITE_OK && question.is_csv && answer.missing_events > 0)
+        code = refuse_table(asked, answer.missing_events);
+    else if (code == SQLITE_OK && usage_write_answer(&asked->body, &question, &answer) < 0)
         code = SQLITE_NOMEM;
     usage_answer_fini(&answer);
     return code;
@@ -105,6 +121,7 @@ static int answer_requests(sqlite3 *db, const struct tidy_state *state, struct a
     struct problem problem;
     if (!requests_read_question(asked->arguments, &question, &problem))
         return refuse(asked, &problem);
+    question.hand_over_ms = clock_now_ms() + REQUESTS_PAGE_MS;
     return requests_append_answer(db, &question, state, &asked->body);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "statsd/requests.h"
+#include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/outcome.h"
 #include "statsd/decimal.h"
@@ -48,7 +49,7 @@ bool requests_read_question(const json_t *arguments, struct requests_question *q
 {
     static const char *const names[] = {"limit", "before", "model",   "credential",
                                         "key",   "status", "outcome", NULL};
-    *question = (struct requests_question){.limit = LIMIT_DEFAULT, .status = -1};
+    *question = (struct requests_question){.limit = LIMIT_DEFAULT, .status = -1, .hand_over_ms = INT64_MAX};
     if (!arguments_are_known(arguments, names, problem) ||
         !arguments_get_number(arguments, "limit", 1, LIMIT_MAX, &question->limit, problem) ||
         !arguments_get_number(arguments, "status", 0, 999, &question->status, problem) ||
@@ -171,6 +172,13 @@ static int put_row(struct buffer *out, sqlite3_stmt *row)
     return error < 0 ? error : buffer_append_char(out, '}');
 }
 
+/* The rest is for the next page. */
+static bool is_enough(const struct page *page)
+{
+    return page->looks > REQUESTS_MAX_LOOKS ||
+           (page->looks > REQUESTS_FREE_LOOKS && clock_now_ms() > page->question->hand_over_ms);
+}
+
 static int take_row(struct page *page, int64_t id)
 {
     sqlite3_bind_int64(page->fetch, 1, id);
@@ -217,7 +225,7 @@ static int look_at(struct page *page, sqlite3_stmt *row)
         return SQLITE_OK;
     page->looks++;
     bool fits = row_fits(page->question, row);
-    if (page->looks > REQUESTS_MAX_LOOKS || (fits && page->count == page->question->limit)) {
+    if (is_enough(page) || (fits && page->count == page->question->limit)) {
         page->is_full = true;
         return SQLITE_OK;
     }
@@ -305,6 +313,7 @@ static int walk_minutes(struct page *page, sqlite3_stmt *minute, const struct gu
         if (!page->is_full) {
             page->at_wall_ms = start_s * 1000;
             page->at_id = 0;
+            page->is_full = is_enough(page);
         }
     }
     return code;
@@ -318,7 +327,7 @@ static int walk_hour(struct page *page, sqlite3_stmt *minute, const struct guide
     if (!page->is_full) {
         page->at_wall_ms = hour_s * 1000;
         page->at_id = 0;
-        page->is_full = page->looks > REQUESTS_MAX_LOOKS;
+        page->is_full = is_enough(page);
     }
     return code;
 }

@@ -5,20 +5,26 @@
  * Without a filter it walks the events from the newest. With one, the rollups say in which hours and minutes
  * the label asked for was used at all, and only those are walked: a rare one is found among millions without
  * an index for each filter, which would double what a commit costs. At most REQUESTS_MAX_LOOKS rows are
- * looked at for one page: then it is handed over as it is, short or empty, with where to go on. */
+ * looked at for one page, and, where they come from a slow disk, no more after its time is over: then it is
+ * handed over as it is, short or empty, with where to go on. */
 #ifndef STATSD_REQUESTS_H
 #define STATSD_REQUESTS_H
 
 #include "statsd/arguments.h"
 #include "statsd/tidy.h"
 
-enum { REQUESTS_MAX_LOOKS = 20000 /* some 30 ms */ };
+enum {
+    REQUESTS_MAX_LOOKS = 10000, /* some 10 ms from memory */
+    REQUESTS_FREE_LOOKS = 1000, /* so many at least, however long they take */
+    REQUESTS_PAGE_MS = 20       /* the time of a page; what was begun then is finished */
+};
 
 struct requests_question {
     int64_t limit;
     int64_t before_wall_ms, before_id;    /* rows before this (start, id) */
     struct span filters[DIMENSION_COUNT]; /* data NULL: none; borrow from the arguments */
     int64_t status, outcome;              /* of the filters; -1: none */
+    int64_t hand_over_ms;                 /* monotonic; the asker's to set. INT64_MAX: never */
 };
 
 /* False: `problem` says. */

@@ -11,6 +11,8 @@
 
 enum { ALL = 3000 };
 
+static bool is_late; /* every page's time is over when it begins */
+
 static bool read_question(json_t *arguments, struct requests_question *question, struct problem *problem)
 {
     *problem = (struct problem){"", ""};
@@ -25,6 +27,8 @@ static json_t *ask(struct ledger_fixture *f, json_t *arguments)
     struct buffer out = {0};
     if (!read_question(arguments, &question, &problem))
         fail_msg("%s %s", problem.field, problem.message);
+    assert_true(question.hand_over_ms == INT64_MAX);
+    question.hand_over_ms = is_late ? 0 : INT64_MAX;
     assert_int_equal(tidy_read_state(f->db, &shape), SQLITE_OK);
     assert_int_equal(requests_append_answer(f->db, &question, &shape, &out), SQLITE_OK);
     json_t *root = json_loadb(out.data, out.length, JSON_REJECT_DUPLICATES, NULL);
@@ -146,8 +150,26 @@ static void test_a_long_search_is_handed_over_in_pieces(void **state)
     assert_int_equal(page_through(f, "{\"model\":\"m0\",\"key\":\"k1\"}", "50", &pages), 0);
     assert_in_range(pages, 3, 5);
     ledger_fixture_run(f, "UPDATE events SET key_id='k1' WHERE id=100002");
-    ledger_fixture_run(f, "UPDATE events SET key_id='k1' WHERE request_id='r-50000'");
+    ledger_fixture_run(f, "UPDATE events SET key_id='k1' WHERE request_id='r-25000'");
     assert_int_equal(page_through(f, "{\"model\":\"m0\",\"key\":\"k1\"}", "50", &pages), 2);
+}
+
+/* On a slow disk a page ends with its time, after REQUESTS_FREE_LOOKS at least, and none is lost between two.
+ */
+static void test_a_page_ends_with_its_time(void **state)
+{
+    struct ledger_fixture *f = *state;
+    unsigned pages;
+    is_late = true;
+    assert_int_equal(page_through(f, "{}", "50", &pages), 0);
+    assert_int_equal(ledger_fixture_commit_range(f, 1, 2 * REQUESTS_FREE_LOOKS + 500), 0);
+    assert_int_equal(page_through(f, "{}", "500", &pages), 2 * REQUESTS_FREE_LOOKS + 500);
+    int64_t late = page_through(f, "{\"model\":\"model-1\",\"status\":\"200\"}", "500", &pages);
+    assert_in_range(pages, 2, 10);
+    is_late = false;
+    assert_int_equal(page_through(f, "{\"model\":\"model-1\",\"status\":\"200\"}", "500", &pages), late);
+    assert_int_equal(pages, 1);
+    assert_true(late > 10);
 }
 
 static void test_what_a_row_says(void **state)
@@ -217,6 +239,7 @@ int main(void)
         TEST(test_a_page_and_the_next),
         TEST(test_many_in_one_millisecond),
         TEST(test_a_long_search_is_handed_over_in_pieces),
+        TEST(test_a_page_ends_with_its_time),
         TEST(test_what_a_row_says),
         cmocka_unit_test(test_what_is_refused),
     };

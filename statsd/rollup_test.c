@@ -182,6 +182,7 @@ static void expect_counted_or_waiting(struct ledger_fixture *f)
         ledger_fixture_number(f, "SELECT ifnull(sum(requests),0) FROM usage_hours WHERE dimension=0") +
             ledger_fixture_number(f, sql),
         ledger_count_events(f->ledger));
+    assert_int_equal(ledger_backlog_count(f->ledger), shape.backlog_id); /* ids begin with 1 */
 }
 
 static void test_an_older_ledger_gets_its_sums_in_steps(void **state)
@@ -192,6 +193,7 @@ static void test_an_older_ledger_gets_its_sums_in_steps(void **state)
     assert_int_equal(ledger_fixture_number(f, "PRAGMA user_version"), ledger_schema_version);
     assert_int_equal(ledger_fixture_number(f, "SELECT count(*) FROM usage_hours"), 0);
     assert_int_equal(totals_sum(f->totals, TOTAL_REQUESTS), 3500);
+    assert_int_equal(ledger_backlog_count(f->ledger), 3500);
     unsigned steps = 0;
     do { /* commits go on between the steps, and a restart too */
         expect_counted_or_waiting(f);
@@ -205,6 +207,7 @@ static void test_an_older_ledger_gets_its_sums_in_steps(void **state)
     struct tidy_state shape;
     assert_int_equal(tidy_read_state(f->db, &shape), SQLITE_OK);
     assert_int_equal(shape.backlog_id, 0);
+    assert_int_equal(ledger_backlog_count(f->ledger), 0);
     ledger_fixture_expect_sums(f, 0);
     assert_int_equal(ledger_count_events(f->ledger), 3500 + steps * 50);
 }

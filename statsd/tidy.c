@@ -33,6 +33,24 @@ int tidy_read_state(sqlite3 *db, struct tidy_state *state)
     return code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
+int tidy_count_backlog(sqlite3 *db, const struct tidy_state *state, int64_t *count)
+{
+    sqlite3_stmt *statement = NULL;
+    *count = 0;
+    if (state->backlog_id == 0)
+        return SQLITE_OK;
+    int code = sqlite3_prepare_v2(db, "SELECT id FROM events WHERE id<=?1 ORDER BY id LIMIT 1", -1,
+                                  &statement, NULL);
+    if (code == SQLITE_OK) {
+        sqlite3_bind_int64(statement, 1, state->backlog_id);
+        code = sqlite3_step(statement);
+    }
+    if (code == SQLITE_ROW)
+        *count = state->backlog_id - sqlite3_column_int64(statement, 0) + 1;
+    sqlite3_finalize(statement);
+    return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
 static int write_state(sqlite3 *db, const char *name, int64_t value)
 {
     sqlite3_stmt *statement = NULL;

@@ -23,5 +23,7 @@ struct tidy_state {
     int64_t backlog_id;      /* events up to this id have no sums yet; 0: all have */
 };
 int tidy_read_state(sqlite3 *db, struct tidy_state *state);
+/* How many events have no sums yet (ids are numbers of arrival: those that are gone between others count). */
+int tidy_count_backlog(sqlite3 *db, const struct tidy_state *state, int64_t *count);
 
 #endif

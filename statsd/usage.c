@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "statsd/usage.h"
+#include "statsd/tidy.h"
 #include "statsd/totals.h"
 
 #include <stdlib.h>
@@ -148,26 +149,12 @@ static struct usage_series *series_add(struct usage_answer *answer, const struct
 
 /* ---- which labels get a series of their own ---- */
 
-/* Adds a series for each row (label, text) of a query with dimension ?1, and, if it asks, a range ?2, ?3. */
-static int add_series_of(sqlite3 *db, const char *sql, const struct usage_question *question,
-                         struct usage_answer *answer)
+enum { LARGEST = USAGE_MAX_SERIES - 1 /* one place is left for `other` */ };
+
+static void add_saturating(int64_t *sum, int64_t value)
 {
-    sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
-    if (code == SQLITE_OK) {
-        sqlite3_bind_int(statement, 1, (int)question->by);
-        sqlite3_bind_int64(statement, 2, question->from_s - question->from_s % HOUR_S);
-        sqlite3_bind_int64(statement, 3, question->to_s);
-    }
-    while (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
-        const void *text = sqlite3_column_blob(statement, 1);
-        struct span name = span_of(text, (size_t)sqlite3_column_bytes(statement, 1));
-        bool added = answer->count < USAGE_MAX_SERIES &&
-                     series_add(answer, question, sqlite3_column_int64(statement, 0), name);
-        code = added ? SQLITE_OK : SQLITE_NOMEM;
-    }
-    sqlite3_finalize(statement);
-    return code == SQLITE_DONE ? SQLITE_OK : code;
+    if (__builtin_add_overflow(*sum, value, sum))
+        *sum = INT64_MAX;
 }
 
 static int count_labels(sqlite3 *db, enum dimension dimension, int64_t *count)
@@ -183,16 +170,108 @@ static int count_labels(sqlite3 *db, enum dimension dimension, int64_t *count)
     return code == SQLITE_ROW ? SQLITE_OK : code;
 }
 
+/* What a label's hours add up to; by its number, which is below a few thousand. */
+struct label_sums {
+    int64_t *requests;
+    size_t length;
+};
+
+static int measure_labels(sqlite3 *db, struct label_sums *sums)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(db, "SELECT ifnull(max(id), 0) FROM labels", -1, &statement, NULL);
+    if (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+        sums->length = (size_t)sqlite3_column_int64(statement, 0) + 1;
+        sums->requests = calloc(sums->length, sizeof *sums->requests);
+        code = sums->requests ? SQLITE_OK : SQLITE_NOMEM;
+    }
+    sqlite3_finalize(statement);
+    return code;
+}
+
+/* Added up here: SQLite would sort all rows by label first, which takes longer than all the rest. */
+static int sum_labels(sqlite3 *db, const struct usage_question *question, struct label_sums *sums)
+{
+    static const char sql[] =
+        "SELECT label, requests FROM usage_hours WHERE dimension=?1 AND start_s>=?2 AND start_s<?3";
+    sqlite3_stmt *statement = NULL;
+    int code = measure_labels(db, sums);
+    if (code == SQLITE_OK)
+        code = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
+    if (code == SQLITE_OK) {
+        sqlite3_bind_int(statement, 1, (int)question->by);
+        sqlite3_bind_int64(statement, 2, question->from_s - question->from_s % HOUR_S);
+        sqlite3_bind_int64(statement, 3, question->to_s);
+    }
+    while (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+        size_t label = (size_t)sqlite3_column_int64(statement, 0);
+        code = SQLITE_OK;
+        if (label < sums->length)
+            add_saturating(&sums->requests[label], sqlite3_column_int64(statement, 1));
+    }
+    sqlite3_finalize(statement);
+    return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+/* Leaves the LARGEST greatest sums, of those that are equal the label of the lowest number, and clears the
+ * others. */
+static void keep_largest(struct label_sums *sums)
+{
+    size_t kept[LARGEST], count = 0;
+    for (size_t label = 0; label < sums->length; label++) {
+        size_t place = count;
+        while (place > 0 && sums->requests[kept[place - 1]] < sums->requests[label])
+            place--;
+        if (sums->requests[label] == 0)
+            continue;
+        if (count == LARGEST) /* the last one, or this one, goes */
+            sums->requests[place < LARGEST ? kept[LARGEST - 1] : label] = 0;
+        else
+            count++;
+        if (place == LARGEST)
+            continue;
+        memmove(kept + place + 1, kept + place, (count - place - 1) * sizeof kept[0]);
+        kept[place] = label;
+    }
+}
+
+/* `other` is what is left over, however much that is. */
+static int clear_other(sqlite3 *db, const struct usage_question *question, struct label_sums *sums)
+{
+    int64_t label;
+    int code = rollup_find_label(db, question->by, SPAN(TOTALS_OTHER), &label);
+    if (code == SQLITE_OK && label > 0 && label < (int64_t)sums->length)
+        sums->requests[label] = 0;
+    return code;
+}
+
+/* Adds a series for each label of the dimension: all, or those that have a sum in `sums`. */
+static int add_series_of(sqlite3 *db, const struct usage_question *question, const struct label_sums *sums,
+                         struct usage_answer *answer)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(db, "SELECT id, text FROM labels WHERE dimension=?1", -1, &statement, NULL);
+    if (code == SQLITE_OK)
+        sqlite3_bind_int(statement, 1, (int)question->by);
+    while (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+        int64_t label = sqlite3_column_int64(statement, 0);
+        const void *text = sqlite3_column_blob(statement, 1);
+        struct span name = span_of(text, (size_t)sqlite3_column_bytes(statement, 1));
+        code = SQLITE_OK;
+        if (sums && sums->requests[label] == 0)
+            continue;
+        if (answer->count == USAGE_MAX_SERIES || !series_add(answer, question, label, name))
+            code = SQLITE_NOMEM;
+    }
+    sqlite3_finalize(statement);
+    return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
 /* All labels if they fit; else those with the most requests by the sums of the hours, which are few, and a
  * series of label 0 for the others. */
 static int choose_series(sqlite3 *db, const struct usage_question *question, struct usage_answer *answer)
 {
-    static const char all[] = "SELECT id, text FROM labels WHERE dimension=?1";
-    static const char largest[] =
-        "SELECT label, text FROM (SELECT label, sum(requests) AS r FROM usage_hours WHERE dimension=?1 AND "
-        "start_s>=?2 AND start_s<?3 GROUP BY label) JOIN labels ON id=label WHERE text<>'" TOTALS_OTHER "' "
-        "ORDER BY r DESC, label LIMIT 49";
-    _Static_assert(USAGE_MAX_SERIES == 50, "one place is left for `other`");
+    struct label_sums sums = {0};
     int64_t count;
     int code = count_labels(db, question->by, &count);
     if (code != SQLITE_OK)
@@ -200,8 +279,15 @@ static int choose_series(sqlite3 *db, const struct usage_question *question, str
     if (question->by == DIMENSION_ALL) /* there is one, also without any request */
         return series_add(answer, question, 0, SPAN("all")) ? SQLITE_OK : SQLITE_NOMEM;
     if (count <= USAGE_MAX_SERIES)
-        return add_series_of(db, all, question, answer);
-    code = add_series_of(db, largest, question, answer);
+        return add_series_of(db, question, NULL, answer);
+    code = sum_labels(db, question, &sums);
+    if (code == SQLITE_OK)
+        code = clear_other(db, question, &sums);
+    if (code == SQLITE_OK) {
+        keep_largest(&sums);
+        code = add_series_of(db, question, &sums, answer);
+    }
+    free(sums.requests);
     if (code == SQLITE_OK && !series_add(answer, question, 0, SPAN(TOTALS_OTHER)))
         code = SQLITE_NOMEM;
     return code;
@@ -237,17 +323,13 @@ static struct usage_series *find_series(const struct series_index *index, int64_
     return series ? series : index->other;
 }
 
-static void add_saturating(int64_t *sum, int64_t value)
-{
-    if (__builtin_add_overflow(*sum, value, sum))
-        *sum = INT64_MAX;
-}
-
 /* Rows come by time: one point's histograms are all there are at a time. */
 static void end_point(struct usage_answer *answer, size_t point)
 {
     for (size_t i = 0; i < answer->count; i++) {
         struct usage_series *series = answer->series[i];
+        for (int sum = 0; sum < ROLLUP_SUM_COUNT; sum++)
+            add_saturating(&series->total.sums[sum], series->points[point].sums[sum]);
         if (series->points[point].sums[SUM_FIRST_COUNT] == 0)
             continue;
         series->points[point].first_p95_ms = histogram_percentile(&series->first, 95);
@@ -277,11 +359,8 @@ static int read_histogram(sqlite3_stmt *statement, int column, struct histogram 
 static int read_row(sqlite3_stmt *statement, struct usage_series *series, size_t point)
 {
     int64_t *sums = series->points[point].sums;
-    for (int i = 0; i < ROLLUP_SUM_COUNT; i++) {
-        int64_t value = sqlite3_column_int64(statement, COLUMN_SUMS + i);
-        add_saturating(&sums[i], value);
-        add_saturating(&series->total.sums[i], value);
-    }
+    for (int i = 0; i < ROLLUP_SUM_COUNT; i++)
+        add_saturating(&sums[i], sqlite3_column_int64(statement, COLUMN_SUMS + i));
     return read_histogram(statement, COLUMN_HISTOGRAM, &series->first);
 }
 
@@ -332,6 +411,13 @@ static void drop_empty(struct usage_answer *answer)
         series_free(answer->series[--answer->count]);
 }
 
+static int count_missing(sqlite3 *db, int64_t *count)
+{
+    struct tidy_state state;
+    int code = tidy_read_state(db, &state);
+    return code == SQLITE_OK ? tidy_count_backlog(db, &state, count) : code;
+}
+
 int usage_read_answer(sqlite3 *db, const struct usage_question *question, struct usage_answer *answer)
 {
     struct series_index index = {0};
@@ -341,6 +427,8 @@ int usage_read_answer(sqlite3 *db, const struct usage_question *question, struct
         code = index_series(answer, &index);
     if (code == SQLITE_OK)
         code = read_rows(db, question, answer, &index);
+    if (code == SQLITE_OK)
+        code = count_missing(db, &answer->missing_events);
     free(index.by_label);
     if (code != SQLITE_OK)
         return code;

@@ -37,6 +37,7 @@ struct usage_series {
 struct usage_answer {
     struct usage_series *series[USAGE_MAX_SERIES]; /* most requests first */
     size_t count;
+    int64_t missing_events; /* not in it yet: their sums are still to be made (tidy.h) */
 };
 
 /* Fills `question`. `minutes_since_s`: before it there are no minutes. False: `problem` says. */

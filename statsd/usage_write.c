@@ -92,10 +92,11 @@ static int write_json(struct buffer *out, const struct usage_question *question,
                       const struct usage_answer *answer)
 {
     bool has_by = question->by != DIMENSION_ALL;
-    int error = buffer_printf(out, "{\"from\":%lld,\"to\":%lld,\"step\":%lld,\"by\":%s%s%s,\"times\":[",
-                              (long long)question->from_s, (long long)question->to_s,
-                              (long long)question->step_s, has_by ? "\"" : "",
-                              has_by ? dimension_words[question->by] : "null", has_by ? "\"" : "");
+    int error = buffer_printf(
+        out, "{\"from\":%lld,\"to\":%lld,\"step\":%lld,\"by\":%s%s%s,\"missing_events\":%lld,\"times\":[",
+        (long long)question->from_s, (long long)question->to_s, (long long)question->step_s,
+        has_by ? "\"" : "", has_by ? dimension_words[question->by] : "null", has_by ? "\"" : "",
+        (long long)answer->missing_events);
     if (error == 0)
         error = put_times(out, question);
     if (error == 0)

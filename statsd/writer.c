@@ -53,7 +53,7 @@ struct writer {
     struct ledger *ledger;
     struct inbox *inbox;
     struct totals *totals;
-    int64_t backoff_ms, counters_ms;
+    int64_t backoff_ms, counters_ms, backlog_count;
     unsigned set_aside_known;
     bool ever_opened;
     struct writer_counters counters;
@@ -122,6 +122,7 @@ static void take_opened(struct writer *writer)
     if (writer->ever_opened) /* a new ledger, after the old one was set aside */
         registry_mark_unsaved(writer->registry);
     writer->ever_opened = true;
+    writer->backlog_count = ledger_backlog_count(writer->ledger);
     writer->set_aside_known = ledger_set_aside_count(writer->ledger);
     writer->state = WRITER_IDLE;
     tidy_after(writer, TIDY_PAUSE_MS);
@@ -167,6 +168,7 @@ static void release_job(struct writer *writer)
 static void take_tidied(struct writer *writer)
 {
     writer->state = WRITER_IDLE;
+    writer->backlog_count = ledger_backlog_count(writer->ledger);
     tidy_after(writer, writer->job.more ? TIDY_PAUSE_MS : TIDY_REST_MS);
 }
 
@@ -438,6 +440,11 @@ const struct totals *writer_totals(const struct writer *writer)
 bool writer_is_idle(const struct writer *writer)
 {
     return writer->state != WRITER_WORKING && !has_events(writer);
+}
+
+int64_t writer_backlog_count(const struct writer *writer)
+{
+    return writer->backlog_count;
 }
 
 bool writer_is_failing(const struct writer *writer)

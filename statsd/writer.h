@@ -52,6 +52,7 @@ void writer_wake(struct writer *writer);    /* there may be something to commit 
 void writer_flush(struct writer *writer);
 /* Nothing gathered, sealed or under way. */
 bool writer_is_idle(const struct writer *writer);
+int64_t writer_backlog_count(const struct writer *writer); /* events without sums by time yet */
 bool writer_is_failing(const struct writer *writer);
 const struct writer_counters *writer_counters(const struct writer *writer);
 unsigned writer_set_aside_count(const struct writer *writer);

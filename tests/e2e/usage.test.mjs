@@ -2,6 +2,8 @@
 // What the admin page asks: usage as series and as a table, the latest requests, the processes, the live feed.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { credential, startSystem, user } from './harness.mjs';
 import { deadline } from './process.mjs';
 import { until } from '../faults/load.mjs';
@@ -49,6 +51,7 @@ for (const by of ['', 'model', 'credential', 'key', 'status'])
   test(`usage by ${by || 'nothing'}: the points add up to what was asked for`, async () => {
     const usage = await get(`/api/usage${by && `?by=${by}`}`);
     assert.equal(usage.by, by || null);
+    assert.equal(usage.missing_events, 0);
     assert.ok(usage.times.length > 0 && usage.times.length <= 300);
     assert.equal(usage.from, usage.times[0]);
     assert.equal(usage.to, usage.times.at(-1) + usage.step);
@@ -252,16 +255,45 @@ test('at most 32 listen; one that leaves makes room', async () => {
   for (const stop of stops) stop.abort();
 });
 
-test('a listener comes again after the gateway was restarted', async () => {
+async function logIn() {
   const login = await fetch(`${system.origin}/api/login`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ password: system.password }),
   });
   assert.equal(login.status, 200);
-  const cookie = login.headers.getSetCookie()[0].split(';')[0];
-  const listenByCookie = (enough) =>
-    listen(enough, { headers: { authorization: '', cookie } }).catch((error) => ({ error }));
+  return { authorization: '', cookie: login.headers.getSetCookie()[0].split(';')[0] };
+}
+
+test('the feed ends with the session it was opened by', async () => {
+  const headers = await logIn();
+  let reset = false;
+  // credd makes a new key for sessions when it finds none: from then on nobody is logged in.
+  const endSessions = async (events) => {
+    if (reset || !last(events, 'processes')) return;
+    reset = true;
+    rmSync(join(system.dataDir, 'session.key'));
+    process.kill(last(events, 'processes').processes.find(({ role }) => role === 'credd').pid, 'SIGKILL');
+  };
+  const byPassword = new AbortController();
+  const stays = await system.fetch('/api/live', { signal: byPassword.signal });
+  const ended = await deadline(listen(endSessions, { headers }), 'the end of the feed');
+  assert.ok(reset && last(ended, 'stats'), 'it ended cleanly, after the session had');
+  assert.equal((await system.fetch('/api/live', { headers })).status, 401);
+  // Who proved the password needs no session. (Its first bytes may be old; a comment comes once a second.)
+  const reader = stays.body.getReader();
+  for (let comments = 0; comments < 4; ) {
+    const { value, done } = await deadline(reader.read(), 'the other feed');
+    assert.ok(!done, 'the other feed goes on');
+    comments += Buffer.from(value).toString().split(': keepalive').length - 1;
+  }
+  byPassword.abort();
+  await deadline(listen((events) => last(events, 'stats'), { headers: await logIn() }), 'a new session');
+});
+
+test('a listener comes again after the gateway was restarted', async () => {
+  const headers = await logIn();
+  const listenByCookie = (enough) => listen(enough, { headers }).catch((error) => ({ error }));
   const old = (await get('/api/processes')).processes.find(({ role }) => role === 'gateway').pid;
   let told = false;
   const tellToStop = (events) => {
