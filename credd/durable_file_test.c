@@ -171,16 +171,22 @@ static int write_byte(int fd)
 
 enum { KILLS = 1000, SIZE = 20000 };
 
+static char next_letter(char letter)
+{
+    return letter >= 'a' && letter < 'z' ? (char)(letter + 1) : 'a';
+}
+
 /* Each version is SIZE times one letter: a mixture or a short file would show. Says so once the first is
  * there. */
 static void write_for_ever(enum durable_mode mode, int tell_fd)
 {
     static char text[SIZE + 1];
     struct buffer was = {0};
-    char letter = 'a';
     bool has_told = false;
     if (durable_file_read(directory, "f", 1 << 20, &was) < 0)
         _exit(3);
+    char letter =
+        next_letter(was.data[0]); /* never the one that is there: each life leaves another version */
     for (;;) {
         struct durable_write write = {.directory = directory, .name = "f", .mode = mode};
         durable_digest(buffer_span(&was), write.read_digest);
@@ -194,7 +200,7 @@ static void write_for_ever(enum durable_mode mode, int tell_fd)
         buffer_clear(&was);
         if (buffer_append(&was, text, SIZE) < 0)
             _exit(5);
-        letter = letter == 'z' ? 'a' : (char)(letter + 1);
+        letter = next_letter(letter);
     }
 }
 
