@@ -88,6 +88,7 @@ export class Prometheus {
     const seen = new Set();
     return until(async () => {
       const [target] = (await this.api('targets')).activeTargets;
+      if (!target) return false; // it has not read its configuration yet
       if (target.lastError) throw new Error(`scrape failed: ${target.lastError}`);
       if (target.health === 'up') seen.add(target.lastScrape);
       return seen.size > count && target;
