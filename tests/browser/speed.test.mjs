@@ -2,6 +2,7 @@
 // The page on a slow line and a slow machine, and what it does while nothing is there: no jumps.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { PATIENCE_MS } from '../e2e/process.mjs';
 import { startWorld } from './harness.mjs';
 
 let world;
@@ -28,11 +29,12 @@ async function readyAfter(page, selector) {
   return at.jsonValue();
 }
 
-// Machines are busy: the best of some is what the page can do, the figure is printed.
+// Machines are busy, and then everything is slow: the best of some is what the page can do. The figures are printed.
 async function best(t, page, selector) {
   await slowDown(page);
   const times = [];
-  for (let i = 0; i < 12 && !(times.at(-1) < 1000); i++) times.push(await readyAfter(page, selector));
+  const until = Date.now() + PATIENCE_MS;
+  while (!(times.at(-1) < 1000) && Date.now() < until) times.push(await readyAfter(page, selector));
   t.diagnostic(`interactive after ${times.map(Math.round).join(', ')} ms`);
   assert.ok(Math.min(...times) < 1000, `interactive after ${times} ms`);
 }
