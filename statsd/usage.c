@@ -149,7 +149,10 @@ static struct usage_series *series_add(struct usage_answer *answer, const struct
 
 /* ---- which labels get a series of their own ---- */
 
-enum { LARGEST = USAGE_MAX_SERIES - 1 /* one place is left for `other` */ };
+enum {
+    LARGEST = USAGE_MAX_SERIES - 1, /* one place is left for `other` */
+    LABEL_MAX = 1 << 20 /* ours are below a few thousand; a ledger that somebody brought may have any */
+};
 
 static void add_saturating(int64_t *sum, int64_t value)
 {
@@ -181,9 +184,10 @@ static int measure_labels(sqlite3 *db, struct label_sums *sums)
     sqlite3_stmt *statement = NULL;
     int code = sqlite3_prepare_v2(db, "SELECT ifnull(max(id), 0) FROM labels", -1, &statement, NULL);
     if (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
-        sums->length = (size_t)sqlite3_column_int64(statement, 0) + 1;
-        sums->requests = calloc(sums->length, sizeof *sums->requests);
-        code = sums->requests ? SQLITE_OK : SQLITE_NOMEM;
+        int64_t largest = sqlite3_column_int64(statement, 0);
+        sums->length = largest >= 0 && largest <= LABEL_MAX ? (size_t)largest + 1 : 0;
+        sums->requests = sums->length > 0 ? calloc(sums->length, sizeof *sums->requests) : NULL;
+        code = sums->requests ? SQLITE_OK : sums->length > 0 ? SQLITE_NOMEM : SQLITE_CORRUPT;
     }
     sqlite3_finalize(statement);
     return code;
@@ -257,8 +261,8 @@ static int add_series_of(sqlite3 *db, const struct usage_question *question, con
         int64_t label = sqlite3_column_int64(statement, 0);
         const void *text = sqlite3_column_blob(statement, 1);
         struct span name = span_of(text, (size_t)sqlite3_column_bytes(statement, 1));
-        code = SQLITE_OK;
-        if (sums && sums->requests[label] == 0)
+        code = label >= 1 && label <= LABEL_MAX ? SQLITE_OK : SQLITE_CORRUPT;
+        if (code != SQLITE_OK || (sums && sums->requests[label] == 0))
             continue;
         if (answer->count == USAGE_MAX_SERIES || !series_add(answer, question, label, name))
             code = SQLITE_NOMEM;

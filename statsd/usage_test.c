@@ -323,6 +323,29 @@ static void test_csv(void **state)
     buffer_fini(&out);
 }
 
+/* A ledger that somebody brought: its labels' numbers are no places in our memory. */
+static void test_labels_of_a_strange_ledger(void **state)
+{
+    static const char *const statements[] = {
+        "INSERT INTO labels(id, dimension, text) VALUES(-7, 1, 'x')",
+        "UPDATE labels SET id=4611686018427387904 WHERE id=-7",
+        "INSERT INTO labels(id, dimension, text) WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM "
+        "n WHERE i<60) SELECT -100-i, 1, 'm'||i FROM n",
+        "UPDATE labels SET id=-9 WHERE id=4611686018427387904",
+    };
+    struct ledger_fixture *f = *state;
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
+        struct usage_question question = accept("{\"by\":\"model\"}");
+        struct usage_answer answer;
+        assert_int_equal(sqlite3_exec(db, statements[i], NULL, NULL, NULL), SQLITE_OK);
+        assert_int_equal(usage_read_answer(f->db, &question, &answer), SQLITE_CORRUPT);
+        usage_answer_fini(&answer);
+    }
+    sqlite3_close(db);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, ledger_fixture_setup, ledger_fixture_teardown)
@@ -336,6 +359,7 @@ int main(void)
         TEST(test_small_ones_share_a_series),
         TEST(test_an_empty_ledger),
         TEST(test_csv),
+        TEST(test_labels_of_a_strange_ledger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
