@@ -251,8 +251,9 @@ static int write_new(const char *path, struct span text)
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno == EEXIST ? ERR_EXISTS : ERR_IO;
-    bool good = write(fd, text.data, text.length) == (ssize_t)text.length && fsync(fd) == 0;
-    int saved = errno;
+    ssize_t length = write(fd, text.data, text.length);
+    bool good = length == (ssize_t)text.length && fsync(fd) == 0;
+    int saved = length >= 0 && length < (ssize_t)text.length ? ENOSPC : errno; /* a full disk takes a part */
     close(fd);
     if (!good)
         unlink(path);
@@ -269,11 +270,25 @@ static int sync_directory(const char *dir)
     return error;
 }
 
+/* Of a set that could not be made whole. Keeps errno. */
+static void drop_made(const char *dir, size_t count)
+{
+    char path[PATH_BYTES];
+    int saved = errno;
+    for (size_t i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "%s/%s.keys", dir, roles[i]);
+        unlink(path);
+    }
+    errno = saved;
+}
+
 int link_keys_make_set(const char *dir, const char **path_pointer)
 {
     static char path[PATH_BYTES];
     struct key_pair pairs[ROLE_COUNT];
     int error = 0;
+
+    size_t made_count = 0;
 
     *path_pointer = dir;
     if (mkdir(dir, 0700) < 0 && errno != EEXIST)
@@ -294,10 +309,13 @@ int link_keys_make_set(const char *dir, const char **path_pointer)
             error = append_file(&text, pairs, i);
         if (error == 0)
             error = write_new(path, buffer_span(&text));
+        made_count += error == 0;
         if (text.data)
             sodium_memzero(text.data, text.capacity);
         buffer_fini(&text);
     }
+    if (error < 0)
+        drop_made(dir, made_count);
     sodium_memzero(pairs, sizeof pairs);
     return error == 0 ? sync_directory(dir) : error;
 }

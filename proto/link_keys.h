@@ -41,8 +41,8 @@ struct _zcertstore_t *link_keys_allowed(const struct link_keys *keys);
 #define LINK_KEYS_ROLE "role"
 
 /* Makes a whole new set: one pair and file (0600, durable) for each role that has links, in a directory that
- * is made (0700) if it is missing. Never touches a file that exists. 0; ERR_EXISTS, ERR_IO (errno), with
- * `path` (borrows from a static buffer) naming the file at fault. */
+ * is made (0700) if it is missing. Never touches a file that exists, and leaves none if not all can be made.
+ * 0; ERR_EXISTS, ERR_IO (errno), with `path` (borrows from a static buffer) naming the file at fault. */
 int link_keys_make_set(const char *dir, const char **path);
 
 #endif

@@ -3,9 +3,12 @@
 #include "proto/error.h"
 
 #include <czmq.h>
+#include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -145,6 +148,46 @@ static void bad_files_are_refused(void **state)
     link_keys_free(&keys);
 }
 
+static size_t count_files(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < ROLES; i++) {
+        char path[128];
+        struct stat status;
+        snprintf(path, sizeof path, "%s/%s.keys", dir, roles[i]);
+        count += lstat(path, &status) == 0;
+    }
+    return count;
+}
+
+static void a_set_that_cannot_be_whole_leaves_nothing(void **state)
+{
+    const char *failed;
+    char last[128];
+    struct rlimit before;
+    (void)state;
+    snprintf(last, sizeof last, "%s/%s.keys", dir, roles[ROLES - 1]);
+    assert_int_equal(symlink("/nonexistent/elsewhere", last), 0); /* not seen before it is to be made */
+    assert_int_equal(link_keys_make_set(dir, &failed), ERR_EXISTS);
+    assert_string_equal(failed, last);
+    assert_int_equal(count_files(), 1);
+    unlink(last);
+
+    getrlimit(RLIMIT_FSIZE, &before);
+    const struct rlimit tiny = {.rlim_cur = 100, .rlim_max = before.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tiny), 0); /* as a full disk: a part is taken */
+    errno = 0;
+    int error = link_keys_make_set(dir, &failed), problem = errno;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(error, ERR_IO);
+    assert_int_equal(problem, ENOSPC);
+    assert_int_equal(count_files(), 0);
+    make_set();
+    assert_int_equal(count_files(), ROLES);
+    assert_int_equal(link_keys_make_set("/dev/null/keys", &failed), ERR_IO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +195,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(allow_list_tells_the_role_of_a_key, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(files_are_private_and_never_overwritten, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(bad_files_are_refused, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(a_set_that_cannot_be_whole_leaves_nothing, make_dir, remove_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
