@@ -20,7 +20,7 @@
 #include <stdio.h>
 
 enum {
-    WIRE_VERSION = 1,
+    WIRE_VERSION = 2, /* up with any change of a message's fields: README.md, "Two versions at once" */
     FRAME_HEADER_BYTES = 16,
     MESSAGE_MAX_BYTES = (1 << 20) + 64, /* payload of any one frame; larger things travel in pieces */
     BODY_PIECE_BYTES = 256 << 10,       /* a request body travels in pieces of at most this */

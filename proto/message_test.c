@@ -111,12 +111,13 @@ static void test_golden_bytes(void **state)
         struct buffer train = {0}, hex = {0};
         encode_row(&rows[i], &message, &train);
         append_hex(&hex, buffer_span(&train));
-        if (strcmp(golden[i][1], hex.data) != 0)
+        bool is_same = strcmp(golden[i][1], hex.data) == 0;
+        if (!is_same)
             print_message("{\"%s\", \"%s\"},\n", rows[i].name, hex.data);
-        assert_string_equal(golden[i][0], rows[i].name);
-        assert_string_equal(golden[i][1], hex.data);
         buffer_fini(&train);
-        buffer_fini(&hex);
+        buffer_fini(&hex); /* before what may fail: a difference is not to look like a leak */
+        assert_string_equal(golden[i][0], rows[i].name);
+        assert_true(is_same);
     }
 }
 
@@ -258,17 +259,18 @@ static void test_the_readme_has_the_present_table(void **state)
     FILE *out = open_memstream(&table, &table_bytes);
     message_print_table(out);
     fclose(out);
-    FILE *in = fopen("proto/README.md", "r");
-    assert_non_null(in);
-    for (int c = fgetc(in); c != EOF; c = fgetc(in))
+    FILE *in = fopen("proto/README.md", "r"); /* NULL: not run in the repository */
+    for (int c = in ? fgetc(in) : EOF; c != EOF; c = fgetc(in))
         buffer_append_char(&readme, (char)c);
     buffer_append_char(&readme, '\0');
-    fclose(in);
-    if (!strstr(readme.data, table))
+    if (in)
+        fclose(in);
+    bool has_it = strstr(readme.data, table) != NULL;
+    if (!has_it)
         print_message("proto/README.md lacks this table (paste it):\n%s", table);
-    assert_non_null(strstr(readme.data, table));
     free(table);
     buffer_fini(&readme);
+    assert_true(has_it);
 }
 
 int main(void)
