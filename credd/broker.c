@@ -256,10 +256,12 @@ static void refuse_cooling(struct broker *broker, const struct waiter *asker,
     char message[128];
     int64_t wait_s = (choice->return_ms - now_ms + 999) / 1000;
     uint32_t retry_after_s = wait_s < 1 ? 1 : (uint32_t)wait_s;
-    snprintf(message, sizeof message, "%s; the first is back in %u s.",
-             choice->exhausted ? "The credits of every usable credential are used up"
-                               : "Every usable credential is cooling down for this model",
-             retry_after_s);
+    const char *what = "Every usable credential cools down for this model, or has used up its credits";
+    if (!choice->is_cooling)
+        what = "The credits of every usable credential are used up";
+    else if (!choice->is_exhausted)
+        what = "Every usable credential is cooling down for this model";
+    snprintf(message, sizeof message, "%s; the first is back in %u s.", what, retry_after_s);
     refuse(broker, asker, FAILURE_RATE_LIMITED, retry_after_s, message);
 }
 
@@ -271,9 +273,27 @@ static bool is_there(const struct vault *vault, uint64_t id)
     return false;
 }
 
-static void refuse_none(struct broker *broker, const struct waiter *asker)
+/* Of credentials none of which is usable. */
+static const char *why_none(const struct broker *broker, const struct moment *moment)
 {
-    const char *message = "No credential is usable: each is expired, disabled or needs a login.";
+    bool seen[CREDENTIAL_STATE_COUNT] = {false};
+    for (size_t i = 0; i < rotation_size(broker->rotation); i++) {
+        struct rotation_view view;
+        rotation_look(broker->rotation, i, moment, &view);
+        seen[view.state] = true;
+    }
+    if (!seen[CREDENTIAL_EXPIRED] && !seen[CREDENTIAL_NEEDS_LOGIN])
+        return "No credential is usable: each is disabled.";
+    if (!seen[CREDENTIAL_EXPIRED] && !seen[CREDENTIAL_DISABLED])
+        return "No credential is usable: each needs a new login.";
+    if (!seen[CREDENTIAL_NEEDS_LOGIN] && !seen[CREDENTIAL_DISABLED])
+        return "No credential is usable: each is expired.";
+    return "No credential is usable: each is expired, disabled or needs a login.";
+}
+
+static void refuse_none(struct broker *broker, const struct waiter *asker, const struct moment *moment)
+{
+    const char *message = why_none(broker, moment);
     if (asker->wish.only && !is_there(broker->vault, asker->wish.only)) {
         refuse(broker, asker, FAILURE_NOT_FOUND, 0, "There is no such credential.");
         return;
@@ -326,12 +346,14 @@ static bool try_answer(struct broker *broker, const struct waiter *asker, const 
         refuse(broker, asker, FAILURE_MODEL_NOT_FOUND, 0, "No upstream in use serves this model.");
         return true;
     case ROTATION_TRIED:
-        refuse(broker, asker, FAILURE_NO_CREDENTIAL, 0, "Every usable credential was tried.");
+        refuse(broker, asker, FAILURE_NO_CREDENTIAL, 0,
+               asker->wish.only ? "The upstream refused the credential."
+                                : "Every usable credential was tried.");
         return true;
     case ROTATION_NONE:
         break;
     }
-    refuse_none(broker, asker);
+    refuse_none(broker, asker, moment);
     return true;
 }
 

@@ -249,7 +249,8 @@ static enum rotation_answer answer_without(const bool seen[STANDING_COUNT], stru
     if (seen[FULL])
         return ROTATION_BUSY;
     if (seen[COOLING] || seen[EXHAUSTED]) {
-        choice->exhausted = !seen[COOLING];
+        choice->is_cooling = seen[COOLING];
+        choice->is_exhausted = seen[EXHAUSTED];
         return ROTATION_COOLING;
     }
     if (seen[TRIED])

@@ -112,7 +112,8 @@ struct rotation_choice {
     uint64_t generation;
     const void *subject;
     int64_t return_ms; /* monotonic; INT64_MAX: none will return by itself */
-    bool exhausted;    /* COOLING because credits are used up, not for a rate limit */
+    bool is_cooling;   /* COOLING: some for a rate limit … */
+    bool is_exhausted; /* … some because credits are used up */
 };
 
 enum rotation_answer rotation_choose(struct rotation *rotation, const struct rotation_wish *wish,

@@ -216,7 +216,7 @@ static void test_exhausted_comes_back(void **state)
     tell(bench, 2, OUTCOME_EXHAUSTED, "m", 0);
     tell(bench, 3, OUTCOME_EXHAUSTED, "m", 0);
     assert_int_equal(choose_for(bench, "m", NULL, &choice), ROTATION_COOLING);
-    assert_true(choice.exhausted);
+    assert_true(choice.is_exhausted && !choice.is_cooling);
     assert_int_equal(choice.return_ms, 1000 + 3600000);
     bench->moment.now_ms += 3600000;
     assert_int_equal(look(bench, 1).state, CREDENTIAL_READY);

@@ -225,11 +225,15 @@ static bool refusal_is_better_known(const struct exchange *exchange, enum failur
 {
     if (exchange->attempts == 0)
         return false;
-    return exchange->ending.outcome == OUTCOME_MODEL_NOT_SERVED || refused == FAILURE_NO_CREDENTIAL;
+    return exchange->ending.outcome == OUTCOME_MODEL_NOT_SERVED ||
+           (refused == FAILURE_NO_CREDENTIAL && exchange->ending.failure != FAILURE_NO_CREDENTIAL);
 }
 
-static enum outcome outcome_of_refusal(enum failure failure)
+static enum outcome outcome_of_refusal(const struct exchange *exchange, enum failure failure)
 {
+    bool is_the_same = exchange->attempts > 0 && exchange->ending.failure == FAILURE_NO_CREDENTIAL;
+    if (failure == FAILURE_NO_CREDENTIAL && is_the_same)
+        return exchange->ending.outcome; /* credd has the better words, the upstream was the reason */
     return failure == FAILURE_RATE_LIMITED ? OUTCOME_RATE_LIMITED : OUTCOME_BLAMELESS;
 }
 
@@ -242,7 +246,7 @@ static void on_refused(void *owner, struct lease *lease, const struct msg_refuse
     if (failure == FAILURE_NONE || failure >= FAILURE_COUNT)
         failure = FAILURE_NO_CREDENTIAL;
     if (!refusal_is_better_known(exchange, failure))
-        exchange_note_failure(exchange, failure, outcome_of_refusal(failure), refuse->retry_after_s,
+        exchange_note_failure(exchange, failure, outcome_of_refusal(exchange, failure), refuse->retry_after_s,
                               refuse->message, no_text, no_text, no_text);
     exchange_finish_failed(exchange);
 }
