@@ -125,7 +125,7 @@ void call_fail_error(struct call *call, int error)
 
 void call_reply(struct call *call, int status, json_t *body)
 {
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(body);
     size_t length = text ? strlen(text) : 0;
     if (!text || length > REPLY_MAX_BYTES) {

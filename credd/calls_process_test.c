@@ -127,7 +127,10 @@ static void test_list(void **state)
                                          "time_remaining_str",
                                          "has_token",
                                          "has_refresh_token",
-                                         "token_preview"};
+                                         "token_preview",
+                                         "quota_remaining",
+                                         "quota_total",
+                                         "quota_resets_at"};
     assert_int_equal(json_object_size(c), sizeof fields / sizeof fields[0]);
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         assert_non_null(json_object_get(c, fields[i]));

@@ -192,6 +192,14 @@ bool candidate_condemn(struct candidate *candidate, struct span reason)
     return true;
 }
 
+bool candidate_move_return(struct candidate *candidate, int64_t seen_ms, int64_t until_ms)
+{
+    if (candidate->verdict != CREDENTIAL_EXHAUSTED || candidate->exhausted_until_ms != seen_ms)
+        return false;
+    candidate->exhausted_until_ms = until_ms;
+    return true;
+}
+
 void candidate_switch(struct candidate *candidate, bool is_on, struct span reason)
 {
     candidate->is_off = !is_on;

@@ -48,6 +48,8 @@ bool candidate_report(struct candidate *candidate, const struct rotation_report 
                       int64_t now_ms, struct span *model);
 /* As rotation_condemn. */
 bool candidate_condemn(struct candidate *candidate, struct span reason);
+/* As rotation_move_return. */
+bool candidate_move_return(struct candidate *candidate, int64_t seen_ms, int64_t until_ms);
 /* Switches it off or on, as rotation_switch says. */
 void candidate_switch(struct candidate *candidate, bool is_on, struct span reason);
 void candidate_recall(const struct candidate *candidate, struct rotation_memory *memory);

@@ -70,7 +70,8 @@ static void answer_list(void *owner, struct call *call, const json_t *arguments)
     struct credential_calls *calls = owner;
     struct moment moment = now();
     (void)arguments;
-    call_reply(call, 200, credential_list_all(broker_rotation(calls->parts.broker), &moment));
+    call_reply(call, 200,
+               credential_list_all(broker_rotation(calls->parts.broker), calls->parts.quotas, &moment));
 }
 
 static void answer_current(void *owner, struct call *call, const json_t *arguments)
@@ -176,6 +177,8 @@ static void switch_it(struct credential_calls *calls, struct call *call, const j
         return;
     }
     rotation_look(rotation, index_of(calls->parts.vault, credential), &moment, &view);
+    if (is_on)
+        quotas_want(calls->parts.quotas, credential->number);
     call_audit(call, is_on ? "credential_enable" : "credential_disable", credential->id,
                credential->filename);
     keep(calls, call,

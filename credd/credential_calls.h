@@ -7,6 +7,7 @@
 #include "credd/broker.h"
 #include "credd/calls.h"
 #include "credd/file_maker.h"
+#include "credd/quotas.h"
 #include "credd/state_store.h"
 #include "proto/settings.h"
 
@@ -18,6 +19,7 @@ struct credential_calls_parts {
     struct broker *broker;
     struct state_store *store;
     struct file_maker *maker;
+    struct quotas *quotas;
     const struct settings *settings;
     /* The files changed: looks at them at once. */
     void (*rescan)(void *owner);

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+enum { MICRO = 1000000 };
+
 static json_t *text_or_null(const char *text)
 {
     json_t *value = text && *text ? json_string(text) : json_null();
@@ -94,8 +96,19 @@ static int set_state(json_t *row, const struct credential *credential, const str
     return failed;
 }
 
-static json_t *row_new(const struct credential *credential, size_t i, const struct rotation_view *view,
-                       const struct moment *moment)
+/* NULL: not known. */
+static int set_quota(json_t *row, const struct quota *quota)
+{
+    int failed = json_object_set_new(row, "quota_remaining",
+                                     quota ? json_real((double)quota->remaining_micro / MICRO) : json_null());
+    failed |= json_object_set_new(row, "quota_total",
+                                  quota ? json_real((double)quota->total_micro / MICRO) : json_null());
+    failed |= json_object_set_new(row, "quota_resets_at", seconds_or_null(quota ? quota->resets_wall_ms : 0));
+    return failed;
+}
+
+static json_t *row_new(const struct credential *credential, const struct quota *quota, size_t i,
+                       const struct rotation_view *view, const struct moment *moment)
 {
     json_t *row = json_object();
     int failed = json_object_set_new(row, "id", json_string(credential->id));
@@ -104,20 +117,23 @@ static json_t *row_new(const struct credential *credential, size_t i, const stru
     failed |= set_account(row, credential);
     failed |= set_times(row, &credential->file, moment->wall_ms);
     failed |= set_state(row, credential, view, moment);
+    failed |= set_quota(row, quota);
     if (!failed)
         return row;
     json_decref(row);
     return NULL;
 }
 
-json_t *credential_list_all(const struct rotation *rotation, const struct moment *moment)
+json_t *credential_list_all(const struct rotation *rotation, const struct quotas *quotas,
+                            const struct moment *moment)
 {
     json_t *list = json_array(), *answer = json_object();
     int failed = json_object_set_new(answer, "credentials", list); /* takes, and fails for NULL */
     for (size_t i = 0; !failed && i < rotation_size(rotation); i++) {
         struct rotation_view view;
         rotation_look(rotation, i, moment, &view);
-        failed = json_array_append_new(list, row_new(view.subject, i, &view, moment));
+        failed = json_array_append_new(
+            list, row_new(view.subject, quotas_find(quotas, view.subject), i, &view, moment));
     }
     if (!failed)
         return answer;

@@ -9,7 +9,9 @@
 #include "credd/http_call.h"
 #include "credd/logins.h"
 #include "credd/model_lists.h"
+#include "credd/quotas.h"
 #include "credd/refresher.h"
+#include "credd/waiters.h"
 #include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/log.h"
@@ -40,6 +42,7 @@ struct desk {
     struct calls *calls;
     struct credential_calls *credential_calls;
     struct http_calls *http;
+    struct quotas *quotas;
     struct refresher *refresher;
     struct logins *logins;
     struct model_lists *model_lists;
@@ -160,6 +163,8 @@ static void take_lease(struct desk *desk, struct peer *peer, uint64_t request, c
     enum failure failure =
         keys_begin(office_keys(desk->office), lease, moment, &key, &message, &refuse.retry_after_s);
     if (failure == FAILURE_NONE) {
+        if (lease->credential_id.length > 0) /* a person tests it */
+            quotas_want(desk->quotas, (uint32_t)(credential_id_value(lease->credential_id) >> 32));
         broker_lease(desk->broker, peer, request, lease, key, moment);
         return;
     }
@@ -368,8 +373,10 @@ static void on_report(uv_timer_t *timer)
 {
     struct desk *desk = timer->data;
     state_store_tick(desk->store);
-    if (!service_draining(desk->service)) /* no new ones then */
+    if (!service_draining(desk->service)) { /* no new ones then */
         refresher_tick(desk->refresher);
+        quotas_tick(desk->quotas);
+    }
     if (++desk->reports % SAVE_USES_EVERY == 0)
         office_save_uses(desk->office);
     report_states(desk);
@@ -438,6 +445,7 @@ static int desk_acquire_files(struct desk *desk)
                                                  .broker = desk->broker,
                                                  .store = desk->store,
                                                  .maker = desk->maker,
+                                                 .quotas = desk->quotas,
                                                  .settings = desk->settings,
                                                  .rescan = rescan,
                                                  .rebind = rebind,
@@ -446,16 +454,27 @@ static int desk_acquire_files(struct desk *desk)
     return desk->credential_calls ? 0 : ERR_NOMEM;
 }
 
-static int desk_acquire_upstream(struct desk *desk)
+static int desk_acquire_quotas(struct desk *desk)
 {
     desk->http = http_calls_new(service_loop(desk->service), desk->settings);
     if (!desk->http)
         return ERR_NOMEM;
+    const struct quotas_parts quota_parts = {.vault = desk->vault,
+                                             .rotation = broker_rotation(desk->broker),
+                                             .http = desk->http,
+                                             .settings = desk->settings};
+    desk->quotas = quotas_new(&quota_parts);
+    return desk->quotas ? 0 : ERR_NOMEM;
+}
+
+static int desk_acquire_upstream(struct desk *desk)
+{
     const struct refresher_parts refresher_parts = {.sites = desk->sites,
                                                     .vault = desk->vault,
                                                     .broker = desk->broker,
                                                     .maker = desk->maker,
                                                     .http = desk->http,
+                                                    .quotas = desk->quotas,
                                                     .rescan = rescan,
                                                     .owner = desk};
     const struct logins_parts logins_parts = {
@@ -486,7 +505,8 @@ static int desk_acquire(struct desk *desk)
         return ERR_NOMEM;
     }
     desk_take_vault(desk); /* before its states are put back */
-    int error = desk_acquire_files(desk);
+    int error = desk_acquire_quotas(desk);
+    error = error ? error : desk_acquire_files(desk);
     error = error ? error : desk_acquire_upstream(desk);
     if (error < 0)
         return error;
@@ -534,6 +554,7 @@ void desk_close(struct desk **desk_pointer)
     state_store_close(&desk->store);
     credential_calls_free(&desk->credential_calls);
     refresher_free(&desk->refresher);
+    quotas_free(&desk->quotas);
     logins_free(&desk->logins);
     model_lists_free(&desk->model_lists);
     office_stop(desk->office); /* and this one, too */

@@ -190,6 +190,8 @@ static void refresh_succeed(struct refresh *refresh)
     home->parts.rescan(home->parts.owner); /* from here on it is used */
     log_result(refresh, LOG_LEVEL_INFO, "refreshed", "");
     refresh_enter(refresh, REFRESH_IDLE);
+    if (refresh->askers) /* a person looks at it */
+        quotas_want(home->parts.quotas, refresh->number);
     answer_askers(refresh, FAILURE_NONE, NULL, NULL);
     refresh->failures = 0;
     refresh->not_before_ms = clock_now_ms() + REST_MS;

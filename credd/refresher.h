@@ -21,6 +21,7 @@
 #include "credd/calls.h"
 #include "credd/file_maker.h"
 #include "credd/http_call.h"
+#include "credd/quotas.h"
 
 enum {
     REFRESH_AHEAD_MS = 24 * 3600 * 1000,
@@ -36,6 +37,7 @@ struct refresher_parts {
     struct broker *broker;
     struct file_maker *maker;
     struct http_calls *http;
+    struct quotas *quotas;
     void (*rescan)(void *owner); /* the files changed: looks at them at once */
     void *owner;
 };

@@ -432,6 +432,15 @@ bool rotation_condemn(struct rotation *rotation, uint32_t number, struct span re
     return true;
 }
 
+bool rotation_move_return(struct rotation *rotation, uint32_t number, int64_t seen_ms, int64_t until_ms)
+{
+    struct candidate *candidate = find(rotation, number);
+    if (!candidate || candidate->is_gone || !candidate_move_return(candidate, seen_ms, until_ms))
+        return false;
+    rotation->changes++;
+    return true;
+}
+
 /* ---- what a person decides ---- */
 
 void rotation_pin(struct rotation *rotation, uint32_t number)

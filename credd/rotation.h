@@ -157,6 +157,10 @@ void rotation_expect_refreshed(struct rotation *rotation, uint32_t number, int64
 /* Its refresh token is over: needs_login. Returns true if the state changed. */
 bool rotation_condemn(struct rotation *rotation, uint32_t number, struct span reason);
 
+/* What its quota says: an exhausted one that was to return at `seen_ms` returns at `until_ms`, monotonic,
+ * which may be now. Returns false, and changes nothing, if it is not exhausted until just then. */
+bool rotation_move_return(struct rotation *rotation, uint32_t number, int64_t seen_ms, int64_t until_ms);
+
 /* ---- what a person decides ---- */
 
 /* Pins one credential, 0 ends the pin. It holds while there is such a credential, also while it is gone. */

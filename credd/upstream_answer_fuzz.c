@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Any bytes as the upstream's answer to a refresh, login or models call, and as a sealed file: no crash,
- * words that are UTF-8 without control characters, and a file made of it that is JSON. */
+/* Any bytes as the upstream's answer to a refresh, login, models or quota call, and as a sealed file: no
+ * crash, words that are UTF-8 without control characters, and a file made of it that is JSON. */
 #include "credd/credential_new.h"
 #include "credd/json_wipe.h"
 #include "credd/logins.h"
 #include "credd/model_lists.h"
+#include "credd/quota.h"
 #include "credd/seal.h"
 #include "credd/upstream_answer.h"
 #include "proto/error.h"
@@ -35,6 +36,20 @@ static void read_as_tokens(const json_t *data)
     buffer_fini_secret(&text);
 }
 
+static void read_as_quota(const json_t *data)
+{
+    enum { WALL_MS = 1700000000 };
+    int (*const readers[])(const json_t *, int64_t, struct quota *) = {quota_read_personal,
+                                                                       quota_read_enterprise};
+    for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
+        struct quota quota;
+        if (readers[i](data, WALL_MS, &quota) < 0)
+            continue;
+        assert(quota.remaining_micro >= 0 && quota.total_micro >= 0);
+        assert(quota.resets_wall_ms == 0 || quota.resets_wall_ms > WALL_MS);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const int statuses[] = {200, 401, 429, 500};
@@ -50,6 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert((answer.meaning == UPSTREAM_OK) == (answer.data != NULL));
         if (answer.data) {
             read_as_tokens(answer.data);
+            read_as_quota(answer.data);
             json_decref(model_lists_read(answer.data));
             const char *url = json_string_value(json_object_get(answer.data, "authUrl"));
             assert(!url || !login_url_is_fit(url) || strncasecmp(url, "https://", 8) == 0);

@@ -123,6 +123,24 @@ test('refusals: exit 1, the reason on standard error, nothing on standard output
   }
 });
 
+test('a credential that the upstream refuses: the test says so, exit 1', async () => {
+  const refusals = [
+    ['s:403-11140', /\(502\)/],
+    ['s:429-14018', /\(429\)/],
+    ['s:401-json', /\((502|503)\)/],
+  ];
+  for (const [scenario, reason] of refusals) {
+    const made = credential('refused');
+    const { id } = await json(['credentials', 'add', '-'], JSON.stringify({ bearer_token: made.bearer_token, filename: 'refused' }));
+    await system.upstream.setRule({ token: made.bearer_token, scenario });
+    const { code, out, err } = await command(['credentials', 'test', id]);
+    assert.deepEqual([code, out], [1, ''], `${scenario}: ${err}`);
+    assert.match(err, reason, scenario);
+    assert.ok(!err.includes(made.bearer_token));
+    assert.equal((await command(['credentials', 'delete', id])).code, 0);
+  }
+});
+
 test('a login that fails: exit 1 and why', async () => {
   await system.upstream.control('answer', { call: 'poll', code: 12005, msg: 'no seat', times: 1 });
   const { code, err } = await command(['credentials', 'login']);

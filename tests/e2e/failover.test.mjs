@@ -7,6 +7,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { credential, root, startSystem, startUpstream, user } from './harness.mjs';
+import { until } from '../faults/load.mjs';
 
 let upstream;
 before(async () => {
@@ -161,6 +162,49 @@ describe('upstream trouble', () => {
     }));
 });
 
+describe('what is left of the credits', () => {
+  const listed = async (system) => (await (await system.fetch('/codebuddy/v1/credentials')).json()).credentials;
+  // As the upstream writes it: the service's home is 8 hours ahead.
+  const homeDate = (wall_s) => new Date((wall_s + 8 * 3600) * 1000).toISOString().replace('T', ' ').slice(0, 19);
+
+  test('14018: the quota is asked once, and says when the credential returns', () =>
+    withSystem({ rules: { a: 's:429-14018' } }, async (system) => {
+      const resets_s = Math.floor(Date.now() / 1000) + 7200;
+      const accounts = [{ CapacitySize: 100, CapacityRemain: 0, CycleEndTime: homeDate(resets_s) }];
+      await upstream.control('account', { quota_personal: { code: 0, data: { Response: { Data: { Accounts: accounts } } } } });
+      try {
+        const mark = await upstream.mark();
+        await assertServed(system, newModel());
+        const a = await until(async () => (await listed(system)).find((row) => row.state === 'exhausted' && row.quota_total !== null), 'the quota');
+        assert.deepEqual([a.filename, a.quota_remaining, a.quota_total, a.quota_resets_at], ['a.json', 0, 100, resets_s]);
+        assert.ok(Math.abs(a.until - resets_s) <= 1, `until ${a.until}, not ${resets_s}`);
+        const b = (await listed(system)).find(({ filename }) => filename === 'b.json');
+        assert.deepEqual([b.quota_remaining, b.quota_total, b.quota_resets_at], [null, null, null]);
+        for (let i = 0; i < 5; i++) await assertServed(system, newModel());
+        assert.equal(await mark.since('quota_personal'), 1);
+      } finally {
+        await upstream.control('account', { quota_personal: {} });
+      }
+    }));
+  test('14018, and the quota says nothing of use: the usual time', () =>
+    withSystem({ rules: { a: 's:429-14018' } }, async (system) => {
+      await upstream.control('answer', { call: 'quota_personal', status: 500, html: true, times: 1 });
+      const mark = await upstream.mark();
+      await assertServed(system, newModel());
+      await upstream.wait('quota_personal', (await upstream.stats()).quota_personal - (await mark.since('quota_personal')) + 1);
+      const a = (await listed(system)).find(({ filename }) => filename === 'a.json');
+      assert.deepEqual([a.state, a.quota_total], ['exhausted', null]);
+      assert.ok(Math.abs(a.until - Date.now() / 1000 - 3600) < 60);
+    }));
+  test('a test of a credential shows its quota', () =>
+    withSystem({ names: ['a'], env: { CODEBUDDY_MODELS: 's:chunks' } }, async (system) => {
+      const [{ id }] = await listed(system);
+      assert.equal((await system.fetch(`/codebuddy/v1/credentials/${id}/test`, { method: 'POST' })).status, 200);
+      const a = await until(async () => (await listed(system)).find((row) => row.quota_total !== null), 'the quota');
+      assert.deepEqual([a.state, a.quota_remaining, a.quota_total], ['ready', 1249.25, 1500]);
+    }));
+});
+
 describe('when none is left', () => {
   test('no credential at all: 503 no_credential', () =>
     withSystem({ names: [] }, async (system) => {
@@ -179,6 +223,59 @@ describe('when none is left', () => {
         assert.ok(wait_s > 30 && wait_s <= 50, `Retry-After: ${wait_s}`); // the first that is back
       }
       assert.deepEqual(await system.asked(model), ['a', 'b'], 'a cooling credential was asked');
+    }));
+  // Every way in which none is left, and mixes of them: the client is told which.
+  const limited = (s) => `s:429-retry?retry_after=${s}`;
+  const mixes = [
+    ['all exhausted', { a: 's:429-14018', b: 's:429-14018' }, 429, /credits of every usable credential are used up/, [3000, 3600]],
+    ['one cooling, one exhausted', { a: limited(100), b: 's:429-14018' }, 429, /cools down for this model, or has used up its credits/, [60, 100]],
+    ['one exhausted, one cooling', { a: 's:429-14018', b: limited(5000) }, 429, /cools down for this model, or has used up its credits/, [3000, 3600]],
+    ['one cooling, one that needs a login', { a: limited(100), b: 's:401-json' }, 429, /cooling down for this model/, [60, 100]],
+    ['all need a login', { a: 's:401-json', b: 's:401-html' }, 503, /each needs a new login/],
+  ];
+  for (const [name, rules, status, words, [least_s, most_s] = []] of mixes)
+    test(`${name}: ${status}, and why; nobody is asked twice`, () =>
+      withSystem({ rules }, async (system) => {
+        const model = newModel();
+        for (let i = 0; i < 2; i++) {
+          const answer = await chat(system, model);
+          assert.equal(answer.status, status, answer.text);
+          assert.match(answer.json().error.message, words);
+          assert.equal(answer.json().error.type, status === 429 ? 'rate_limit_error' : answer.json().error.type);
+          const wait_s = Number(answer.headers.get('retry-after'));
+          if (status === 429) assert.ok(wait_s > least_s && wait_s <= most_s, `Retry-After: ${wait_s}`);
+        }
+        assert.deepEqual(await system.asked(model), ['a', 'b']);
+      }));
+  test('all disabled, then one of them needs a login: 503, and which', () =>
+    withSystem({ rules: { b: 's:401-json' } }, async (system) => {
+      const act = async (index, verb) => {
+        const { credentials } = await (await system.fetch('/codebuddy/v1/credentials')).json();
+        assert.equal((await system.fetch(`/codebuddy/v1/credentials/${credentials[index].id}/${verb}`, { method: 'POST' })).status, 200);
+      };
+      await act(0, 'disable');
+      await act(1, 'disable');
+      const model = newModel();
+      const answer = await chat(system, model);
+      assert.equal(answer.status, 503, answer.text);
+      assert.equal(answer.json().error.code, 'no_credential');
+      assert.match(answer.json().error.message, /each is disabled/);
+      assert.deepEqual(await system.asked(model), []);
+      await act(1, 'enable');
+      assert.equal((await chat(system, model)).status, 503);
+      const mixed = await chat(system, model);
+      assert.match(mixed.json().error.message, /expired, disabled or needs a login/);
+      assert.deepEqual(await system.asked(model), ['b']);
+    }));
+  test('one busy, one cooling: the request waits for the busy one', () =>
+    withSystem({ rules: { b: limited(100) }, env: { CODEBUDDY_CREDENTIAL_MAX_IN_FLIGHT: '1' } }, async (system) => {
+      const slow = newModel('slow?n=40&gap_ms=25');
+      const first = chat(system, slow);
+      while ((await system.asked(slow)).length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+      const model = newModel();
+      await assertServed(system, model);
+      assert.deepEqual(await system.asked(model), ['b', 'a']);
+      assert.equal((await first).status, 200);
     }));
   test('all refused: 503, never a 401', () =>
     withSystem({ rules: { a: 's:401-json', b: 's:403-html' } }, async (system) => {
