@@ -138,7 +138,7 @@ test('every process, the supervisor too', async () => {
     assert.ok(row.rss_bytes > 100_000 && row.cpu_seconds >= 0 && row.open_files > 3, JSON.stringify(row));
     assert.ok(Math.abs(row.up_since * 1000 - Date.now()) < 600_000);
     assert.equal(typeof row.host, 'string');
-    if (row.role !== 'supervisor') assert.equal(row.restarts, 0);
+    if (row.role !== 'supervisor') assert.equal(row.restarts, 0, `${JSON.stringify(row)}\n${system.log()}`);
     if (/gateway|worker/.test(row.role)) assert.equal(row.streams, 0);
   }
 });
