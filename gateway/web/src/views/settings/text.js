@@ -27,7 +27,7 @@ export const settings = {
     unit_requests: '个请求', unit_seconds: '秒', unit_bytes: '字节', unit_processes: '个进程', unit_connections: '个连接', unit_days: '天',
     how: '如何修改', how_put: '写入环境变量或 .env 文件：', how_reload: '然后运行 {command}：不会有请求失败。', how_restart: '然后重启 codebuddy2api。',
     revert: '还原', revert_of: '还原 {name}', unset: '取消设置', unset_of: '取消设置 {name}', will_unset: '将取消设置：重新由环境变量或 .env 决定，否则为默认值（{value}）。', keep: '保留',
-    add: '添加', add_one: '添加名称', up: '上移 {name}', remove: '移除 {name}', rule: '替换规则 {n}', rule_from: '将 {n}', rule_to: '替换为 {n}', add_rule: '添加替换规则',
+    add: '添加', add_one: '添加名称', up: '上移 {name}', remove: '移除 {name}', rule: '替换规则 {n}', rule_from: '原文 {n}', rule_to: '替换为 {n}', add_rule: '添加替换规则',
     unsaved_label: '未保存的修改', unsaved: { other: '{n} 项修改尚未保存' }, wrong: { other: '{n} 项无效，未保存任何内容' }, discard: '放弃', save: '保存',
     saved: { other: '已保存 {n} 项，立即生效。' }, not_saved: '未保存任何内容：{why}', refused: '服务器拒绝了此值，未保存任何内容：{message}',
     bad_number: '请填写 {min} 到 {max} 之间的整数。', bad_list: '请至少填写一个。', bad_rule: '请填写要替换的内容。', bad_control: '含有控制字符。', bad_long: '超过 64 KiB。',

@@ -131,7 +131,8 @@ function focusOn(name) {
   requestAnimationFrame(() => {
     const place = document.getElementById(`setting-${name}`);
     place?.scrollIntoView({ block: 'center' });
-    place?.querySelector('.setting-edit :is(input, textarea, select, button)')?.focus({ preventScroll: true });
+    const controls = place && [...place.querySelectorAll('.setting-edit :is(input, textarea, select, button)')];
+    (controls?.find((one) => one.getAttribute('aria-invalid')) ?? controls?.[0])?.focus({ preventScroll: true });
   });
 }
 
