@@ -107,11 +107,12 @@ static void say(struct load *load, uint64_t pid, int64_t cpu_ns)
     printf("%" PRIu64 " events durable in %" PRId64 " ms: %" PRId64 " a second; at most %zu waited",
            load->sent, took_us / 1000, (int64_t)load->sent * 1000000 / took_us, load->most_pending);
     qsort(load->took_us, load->durable, sizeof load->took_us[0], compare);
-    if (load->durable > 0)
+    if (load->durable > 0) {
+        size_t half = load->durable / 2, most = load->durable * 99 / 100;
         printf("; durable after %.1f ms (half), %.1f ms (99 %%), %.1f ms (all)",
-               (double)load->took_us[load->durable / 2] / 1000,
-               (double)load->took_us[load->durable * 99 / 100] / 1000,
+               (double)load->took_us[half] / 1000, (double)load->took_us[most] / 1000,
                (double)load->took_us[load->durable - 1] / 1000);
+    }
     if (pid > 0 && load->sent > 0)
         printf("; statsd used %" PRId64 " ns of CPU an event",
                (read_cpu_ns(pid) - cpu_ns) / (int64_t)load->sent);

@@ -121,7 +121,10 @@ static int answer_requests(sqlite3 *db, const struct tidy_state *state, struct a
     struct problem problem;
     if (!requests_read_question(asked->arguments, &question, &problem))
         return refuse(asked, &problem);
-    question.hand_over_ms = clock_now_ms() + REQUESTS_PAGE_MS;
+    struct requests_patience patience;
+    requests_patience_begin(&patience);
+    question.is_over = requests_patience_is_over;
+    question.patience = &patience;
     return requests_append_answer(db, &question, state, &asked->body);
 }
 

@@ -6,6 +6,7 @@
 #include "statsd/decimal.h"
 
 #include <inttypes.h>
+#include <sys/resource.h>
 
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 500, MINUTE_S = 60, HOUR_S = 3600 };
 
@@ -49,7 +50,7 @@ bool requests_read_question(const json_t *arguments, struct requests_question *q
 {
     static const char *const names[] = {"limit", "before", "model",   "credential",
                                         "key",   "status", "outcome", NULL};
-    *question = (struct requests_question){.limit = LIMIT_DEFAULT, .status = -1, .hand_over_ms = INT64_MAX};
+    *question = (struct requests_question){.limit = LIMIT_DEFAULT, .status = -1};
     if (!arguments_are_known(arguments, names, problem) ||
         !arguments_get_number(arguments, "limit", 1, LIMIT_MAX, &question->limit, problem) ||
         !arguments_get_number(arguments, "status", 0, 999, &question->status, problem) ||
@@ -59,6 +60,25 @@ bool requests_read_question(const json_t *arguments, struct requests_question *q
     for (int i = DIMENSION_MODEL; i < DIMENSION_COUNT; i++)
         question->filters[i] = arguments_get(arguments, dimension_words[i]);
     return true;
+}
+
+/* ---- how long ---- */
+
+static int64_t count_disk_reads(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_inblock : 0;
+}
+
+void requests_patience_begin(struct requests_patience *patience)
+{
+    *patience = (struct requests_patience){clock_now_ms() + REQUESTS_PAGE_MS, count_disk_reads()};
+}
+
+bool requests_patience_is_over(const void *context)
+{
+    const struct requests_patience *patience = context;
+    return clock_now_ms() > patience->until_ms && count_disk_reads() > patience->disk_reads;
 }
 
 /* ---- a page ---- */
@@ -176,7 +196,8 @@ static int put_row(struct buffer *out, sqlite3_stmt *row)
 static bool is_enough(const struct page *page)
 {
     return page->looks > REQUESTS_MAX_LOOKS ||
-           (page->looks > REQUESTS_FREE_LOOKS && clock_now_ms() > page->question->hand_over_ms);
+           (page->looks > REQUESTS_FREE_LOOKS && page->question->is_over &&
+            page->question->is_over(page->question->patience));
 }
 
 static int take_row(struct page *page, int64_t id)

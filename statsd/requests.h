@@ -16,15 +16,26 @@
 enum {
     REQUESTS_MAX_LOOKS = 10000, /* some 10 ms from memory */
     REQUESTS_FREE_LOOKS = 1000, /* so many at least, however long they take */
-    REQUESTS_PAGE_MS = 20       /* the time of a page; what was begun then is finished */
+    REQUESTS_PAGE_MS = 20       /* the time of a page that comes from a disk */
 };
+
+/* How long a page may take. It is over when REQUESTS_PAGE_MS are, if the calling thread had to wait for a
+ * disk meanwhile: where all is in memory REQUESTS_MAX_LOOKS is the bound, and a busy machine makes no page
+ * short. */
+struct requests_patience {
+    int64_t until_ms, disk_reads;
+};
+void requests_patience_begin(struct requests_patience *patience);
+bool requests_patience_is_over(const void *patience);
 
 struct requests_question {
     int64_t limit;
     int64_t before_wall_ms, before_id;    /* rows before this (start, id) */
     struct span filters[DIMENSION_COUNT]; /* data NULL: none; borrow from the arguments */
     int64_t status, outcome;              /* of the filters; -1: none */
-    int64_t hand_over_ms;                 /* monotonic; the asker's to set. INT64_MAX: never */
+    /* The asker's to set: requests_patience_is_over, or a test's; NULL: never over. */
+    bool (*is_over)(const void *patience);
+    const void *patience;
 };
 
 /* False: `problem` says. */
