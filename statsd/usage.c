@@ -190,7 +190,9 @@ static int measure_labels(sqlite3 *db, struct label_sums *sums)
         code = sums->requests ? SQLITE_OK : sums->length > 0 ? SQLITE_NOMEM : SQLITE_CORRUPT;
     }
     sqlite3_finalize(statement);
-    return code;
+    if (sums->requests)
+        return SQLITE_OK;
+    return code == SQLITE_OK || code == SQLITE_DONE ? SQLITE_CORRUPT : code; /* an aggregate has a row */
 }
 
 /* Added up here: SQLite would sort all rows by label first, which takes longer than all the rest. */
