@@ -84,7 +84,7 @@ static int fill(struct ledger *ledger, struct totals *totals, int64_t now_ms, ui
         buffer_clear(&train);
         for (unsigned k = 0; k < BATCH && i < events; k++, i++) {
             struct msg_event event;
-            struct names names;
+            struct names names = {""};
             int64_t at_ms = begin_ms + (int64_t)((double)i * DAYS * (double)DAY_MS / (double)events);
             bool is_rare = at_ms / DAY_MS != last_day;
             last_day = at_ms / DAY_MS;
@@ -115,7 +115,7 @@ static int compare(const void *left, const void *right)
 /* As the reader does it; returns bytes of the answer, 0 if it failed. `next` gets next_before, if any. */
 static size_t answer(sqlite3 *db, const char *method, json_t *arguments, int64_t now_ms, char next[64])
 {
-    struct tidy_state shape;
+    struct tidy_state shape = {0};
     struct problem problem = {"", ""};
     struct buffer out = {0};
     int code = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
