@@ -84,7 +84,7 @@ static int fill(struct ledger *ledger, struct totals *totals, int64_t now_ms, ui
         buffer_clear(&train);
         for (unsigned k = 0; k < BATCH && i < events; k++, i++) {
             struct msg_event event;
-            struct names names = {""};
+            struct names names = {.id = ""};
             int64_t at_ms = begin_ms + (int64_t)((double)i * DAYS * (double)DAY_MS / (double)events);
             bool is_rare = at_ms / DAY_MS != last_day;
             last_day = at_ms / DAY_MS;
