@@ -76,14 +76,21 @@ static int question_send(struct rpc_question *question, struct peer *peer, struc
     return error;
 }
 
+/* The first one that was sent to the peer; of NULL: that waits. Looked for anew each time, because whoever is
+ * answered may drop others. */
+static struct rpc_question *first_of(const struct rpc *rpc, const struct peer *peer)
+{
+    struct rpc_question *question;
+    DL_SEARCH_SCALAR(rpc->open, question, peer, peer);
+    return question;
+}
+
 static void on_up(void *owner, struct peer *peer, const struct msg_hello *hello)
 {
     struct rpc *rpc = owner;
-    struct rpc_question *question, *next;
+    struct rpc_question *question;
     (void)hello;
-    DL_FOREACH_SAFE (rpc->open, question, next) {
-        if (question->peer)
-            continue;
+    while ((question = first_of(rpc, NULL))) {
         int error = question_send(question, peer, buffer_span(&question->asked));
         buffer_fini_secret(&question->asked);
         if (error < 0)
@@ -94,12 +101,11 @@ static void on_up(void *owner, struct peer *peer, const struct msg_hello *hello)
 static void on_down(void *owner, struct peer *peer, enum link_down why)
 {
     struct rpc *rpc = owner;
-    struct rpc_question *question, *next;
+    struct rpc_question *question;
     (void)why;
     rpc->away_since_ms = clock_now_ms();
-    DL_FOREACH_SAFE (rpc->open, question, next)
-        if (question->peer == peer)
-            answer(question, ERR_PEER_GONE, 0, span_of(NULL, 0));
+    while ((question = first_of(rpc, peer)))
+        answer(question, ERR_PEER_GONE, 0, span_of(NULL, 0));
 }
 
 static void take_reply(struct rpc_question *question, const struct msg_reply *reply)
