@@ -3,10 +3,9 @@
 
 enum { MICRO = 1000000, MICRO_DIGITS = 6, DIGITS_MAX = 24 };
 
-/* Writes at the end of `text`, at least `least` digits; returns where they begin. */
-static char *digits(char text[DIGITS_MAX], uint64_t value, int least)
+/* Writes before `at`, at least `least` and at most 20 digits; returns where they begin. */
+static char *digits(char *at, uint64_t value, int least)
 {
-    char *at = text + DIGITS_MAX;
     for (int i = 0; i < least || value > 0; i++, value /= 10)
         *--at = (char)('0' + value % 10);
     return at;
@@ -20,7 +19,7 @@ static uint64_t magnitude(int64_t value)
 int decimal_append(struct buffer *out, int64_t value)
 {
     char text[DIGITS_MAX];
-    char *at = digits(text, magnitude(value), 1);
+    char *at = digits(text + DIGITS_MAX, magnitude(value), 1);
     if (value < 0)
         *--at = '-';
     return buffer_append(out, at, (size_t)(text + DIGITS_MAX - at));
@@ -31,12 +30,12 @@ int decimal_append_micro(struct buffer *out, int64_t value_micro)
     char text[DIGITS_MAX];
     uint64_t value = magnitude(value_micro);
     int error = value_micro < 0 ? buffer_append_char(out, '-') : 0;
-    char *at = digits(text, value / MICRO, 1);
+    char *at = digits(text + DIGITS_MAX, value / MICRO, 1);
     if (error == 0)
         error = buffer_append(out, at, (size_t)(text + DIGITS_MAX - at));
     if (error < 0 || value % MICRO == 0)
         return error;
-    at = digits(text, value % MICRO, MICRO_DIGITS);
+    at = digits(text + DIGITS_MAX, value % MICRO, MICRO_DIGITS);
     size_t length = MICRO_DIGITS;
     while (at[length - 1] == '0')
         length--;

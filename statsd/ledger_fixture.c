@@ -127,7 +127,7 @@ int ledger_fixture_commit_range(struct ledger_fixture *f, unsigned first, unsign
     struct buffer train = {0};
     for (unsigned i = first; i <= last; i++) {
         struct msg_event event;
-        struct fixture_texts texts;
+        struct fixture_texts texts = {0};
         ledger_fixture_event(i, &event, &texts);
         assert_int_equal(message_encode(&train, MESSAGE_EVENT, i, &event), 0);
     }

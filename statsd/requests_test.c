@@ -181,7 +181,7 @@ static void test_what_a_row_says(void **state)
 {
     struct ledger_fixture *f = *state;
     struct msg_event event;
-    struct fixture_texts texts;
+    struct fixture_texts texts = {0};
     ledger_fixture_event(11, &event, &texts);
     event.request_id = SPAN("an-id");
     event.started_wall_ms = FIXTURE_NOW_MS + 7;

@@ -41,7 +41,7 @@ static void test_histograms_are_those_of_the_events(void **state)
     struct histogram want = {{0}}, have = {{0}};
     for (unsigned i = 1; i <= 1000; i++) {
         struct msg_event event;
-        struct fixture_texts texts;
+        struct fixture_texts texts = {0};
         ledger_fixture_event(i, &event, &texts);
         if (event.stream && event.first_event_ms > 0)
             histogram_add(&want, event.first_event_ms);
@@ -71,7 +71,7 @@ static void test_labels_are_bounded(void **state)
     struct ledger_fixture *f = *state;
     for (unsigned i = 1; i <= 230; i++) {
         struct msg_event event;
-        struct fixture_texts texts;
+        struct fixture_texts texts = {0};
         char model[16];
         ledger_fixture_event(i, &event, &texts);
         snprintf(model, sizeof model, "m-%u", i);
@@ -109,7 +109,7 @@ static void test_sums_saturate(void **state)
     ledger_fixture_run(f, "UPDATE usage_hours SET credit_micro=9223372036854775807; "
                           "UPDATE usage_minutes SET credit_micro=9223372036854775800");
     struct msg_event event;
-    struct fixture_texts texts;
+    struct fixture_texts texts = {0};
     ledger_fixture_event(1, &event, &texts);
     event.request_id = SPAN("another");
     event.credit_micro = 8;
@@ -126,7 +126,7 @@ static void test_nonsense_times_are_counted_at_the_edge(void **state)
     static const int64_t times[] = {INT64_MIN, -1, INT64_MAX};
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         struct msg_event event;
-        struct fixture_texts texts;
+        struct fixture_texts texts = {0};
         ledger_fixture_event((unsigned)i, &event, &texts);
         event.started_wall_ms = times[i];
         assert_int_equal(ledger_fixture_commit(f, &event), 0);
@@ -233,7 +233,7 @@ static void test_a_step_that_fails_changes_nothing(void **state)
 static void commit_at(struct ledger_fixture *f, unsigned number, int64_t days_ago)
 {
     struct msg_event event;
-    struct fixture_texts texts;
+    struct fixture_texts texts = {0};
     ledger_fixture_event(number, &event, &texts);
     event.started_wall_ms = FIXTURE_NOW_MS - 1 - days_ago * DAY_S * 1000;
     assert_int_equal(ledger_fixture_commit(f, &event), 0);

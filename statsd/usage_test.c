@@ -216,7 +216,7 @@ static void test_means_and_percentiles(void **state)
 {
     struct ledger_fixture *f = *state;
     struct msg_event event;
-    struct fixture_texts texts;
+    struct fixture_texts texts = {0};
     for (unsigned i = 1; i <= 100; i++) {
         ledger_fixture_event(i, &event, &texts);
         event.started_wall_ms = FIXTURE_NOW_MS - 60000;
@@ -257,7 +257,7 @@ static void test_small_ones_share_a_series(void **state)
     for (unsigned key = 0; key < 70; key++)
         for (unsigned k = 0; k <= key; k++, id++) { /* key-0 once … key-69 70 times */
             struct msg_event event;
-            struct fixture_texts texts;
+            struct fixture_texts texts = {0};
             char name[16];
             ledger_fixture_event(id, &event, &texts);
             snprintf(name, sizeof name, "key-%u", key);
@@ -297,7 +297,7 @@ static void test_csv(void **state)
 {
     struct ledger_fixture *f = *state;
     struct msg_event event;
-    struct fixture_texts texts;
+    struct fixture_texts texts = {0};
     ledger_fixture_event(1, &event, &texts);
     event.started_wall_ms = FIXTURE_NOW_MS - 60000;
     event.model = SPAN("=cmd|\"x\",y");
