@@ -113,6 +113,17 @@ test('without a credential the first thing told is how to get one', async () => 
   }
 });
 
+test('sums that are still being made are told', async () => {
+  const page = await world.open({ view: 'keys' });
+  await page.tab.route('**/api/usage*', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), missing_events: 1234 } });
+  });
+  await page.go('overview');
+  await page.tab.getByText('The sums of 1,234 older requests are still being made').waitFor();
+  await page.close();
+});
+
 // The rule itself, for what a running system does not easily do.
 test('the worst trouble is the one that is told', () => {
   const now = 1000;

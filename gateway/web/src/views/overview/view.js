@@ -8,7 +8,7 @@ import { language, t } from '../../core/i18n.js';
 import { live } from '../../core/live.js';
 import { useNames } from '../../core/names.js';
 import { href, replaceParams, route } from '../../core/router.js';
-import { Card, Chart, Empty, Icon, Loaded, Segmented, Skeleton, Table, ViewHead } from '../../ui/index.js';
+import { Card, Chart, Empty, Icon, Loaded, Notice, Segmented, Skeleton, Table, ViewHead } from '../../ui/index.js';
 import { useFirstRun } from '../first_run/appear.js';
 import { diagnose } from './diagnose.js';
 import { RANGES, pointsOf, totalsOf, useUsage } from './usage.js';
@@ -126,7 +126,7 @@ export function Overview({ params }) {
   const choose = (next) => replaceParams({ ...route.value.params, range: next });
   return html`<${ViewHead} title=${t('overview.title')}><${Segmented} label=${t('overview.range')} value=${range} onChange=${choose}
       options=${Object.keys(RANGES).map((name) => [name, t(`overview.range_${name}`)])} /><//>
-    <div class="stack"><${Verdict} /><div class="stack fades" aria-busy=${asked.isStale ? 'true' : null}><${Tiles} usage=${asked.data} />
+    <div class="stack"><${Verdict} /><div class="stack fades" aria-busy=${asked.isStale ? 'true' : null}>${asked.data?.missing_events > 0 && html`<${Notice} tone="info">${t('overview.missing', { n: asked.data.missing_events })}<//>`}<${Tiles} usage=${asked.data} />
       <div class="charts"><${Loaded} of=${asked} skeleton=${html`<${ChartSkeletons} />`}>${(usage) => html`<${Charts} usage=${usage} />`}<//></div></div>
       <${Breakdown} range=${range} /></div>`;
 }
