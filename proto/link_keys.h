@@ -23,8 +23,11 @@
 #define PROTO_LINK_KEYS_H
 
 struct link_keys;
-struct _zcert_t; /* czmq.h, which brings syslog's names along, is for those who need it */
+/* czmq's, named here because czmq.h brings syslog's names along.
+ * NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl*) */
+struct _zcert_t;
 struct _zcertstore_t;
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl*) */
 
 /* Reads DIR/<role>.keys. Returns owned; NULL if it is missing or not as above, which is logged with what is
  * wrong and never with a key. */

@@ -114,7 +114,8 @@ static void test_states_have_bounds(void **state)
     assert_int_equal(trace_state_add(&joined, SPAN("k=v")), ERR_TOO_LARGE);
     buffer_clear(&joined);
     memset(text, 'v', sizeof text);
-    memcpy(text, "k=", 2);
+    text[0] = 'k';
+    text[1] = '=';
     assert_int_equal(trace_state_add(&joined, span_of(text, 2 + 256)), 0);
     assert_int_equal(trace_state_add(&joined, span_of(text, 2 + 257)), ERR_INVALID);
     assert_int_equal(trace_state_add(&joined, span_of(text, 2 + 200)), 0);

@@ -324,13 +324,16 @@ static void test_csv(void **state)
 }
 
 /* A ledger that somebody brought: its labels' numbers are no places in our memory. */
+#define SIXTY_LABELS                                                                                         \
+    "INSERT INTO labels(id, dimension, text) WITH RECURSIVE n(i) AS "                                        \
+    "(VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i<60) SELECT -100-i, 1, 'm'||i FROM n"
+
 static void test_labels_of_a_strange_ledger(void **state)
 {
     static const char *const statements[] = {
         "INSERT INTO labels(id, dimension, text) VALUES(-7, 1, 'x')",
         "UPDATE labels SET id=4611686018427387904 WHERE id=-7",
-        "INSERT INTO labels(id, dimension, text) WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM "
-        "n WHERE i<60) SELECT -100-i, 1, 'm'||i FROM n",
+        SIXTY_LABELS,
         "UPDATE labels SET id=-9 WHERE id=4611686018427387904",
     };
     struct ledger_fixture *f = *state;
