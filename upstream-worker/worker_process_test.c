@@ -384,7 +384,8 @@ static int jam(char *url, size_t size, int *clients, size_t client_count)
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
     for (size_t i = 0; i < client_count; i++) {
         clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        connect(clients[i], (struct sockaddr *)&address, length);
+        int status = connect(clients[i], (struct sockaddr *)&address, length);
+        assert_true(status == 0 || errno == EINPROGRESS);
     }
     snprintf(url, size, "http://127.0.0.1:%d", ntohs(address.sin_port));
     return fd;
