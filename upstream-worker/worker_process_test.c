@@ -6,6 +6,7 @@
 #include "upstream-worker/fake_peers.h"
 #include "upstream-worker/request_body.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
