@@ -320,6 +320,11 @@ static void test_add_bad_fields(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         fails(client, "credentials.add", bad[i].arguments, 422, bad[i].param);
+    static char large[(128 << 10) + 200]; /* would be made, and then left alone for its size */
+    memset(large, 'x', sizeof large - 1);
+    memcpy(large, "{\"file\":{\"bearer_token\":\"t\",\"note\":\"", 36);
+    memcpy(large + sizeof large - 4, "\"}}", 4);
+    fails(client, "credentials.add", large, 422, "file");
     assert_int_equal(
         json_array_size(json_object_get(call(client, "credentials.list", "{}", 200), "credentials")), 2);
 }

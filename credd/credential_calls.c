@@ -331,23 +331,13 @@ static void fail_with_problem(struct call *call, const char *problem)
     call_fail(call, FAILURE_BAD_FIELD, field, problem);
 }
 
-/* Says itself where its token may go. */
-static bool names_its_site(const json_t *file)
-{
-    static const char *const names[] = {"site", "site_type", "siteType", "api_endpoint", "apiEndpoint"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (json_object_get(file, names[i]))
-            return true;
-    return false;
-}
-
 /* What we know beyond what was given: where the token belongs, and what it says of its owner. A whole file
  * keeps what it says itself. */
 static int complete(struct adding *adding, json_t *file, struct buffer *wanted,
                     char problem[CREDENTIAL_PROBLEM_BYTES])
 {
     int error = 0;
-    if (!adding->is_whole || !names_its_site(file))
+    if (!adding->is_whole || !credential_object_names_site(file))
         error = credential_object_tie(file, adding->calls->parts.sites, problem);
     return error || adding->is_whole ? error : credential_object_describe(file, wanted);
 }

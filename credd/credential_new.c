@@ -68,6 +68,10 @@ int credential_text_check(struct span text, const struct sites *sites, char prob
 {
     struct credential_file file = {0};
     const char *site_problem = NULL;
+    if (text.length > CREDENTIAL_TEXT_MAX_BYTES) {
+        snprintf(problem, CREDENTIAL_PROBLEM_BYTES, "file is larger than 128 KiB");
+        return ERR_INVALID;
+    }
     int error = credential_file_parse(&file, text, problem);
     if (error == 0 && !sites_resolve(sites, &file, &site_problem)) {
         snprintf(problem, CREDENTIAL_PROBLEM_BYTES, "%s", site_problem);
@@ -155,13 +159,18 @@ int credential_object_take(json_t *file, const json_t *data, int64_t wall_ms)
     return failed ? ERR_NOMEM : 0;
 }
 
-int credential_object_name_site(json_t *file, const struct site *site)
+bool credential_object_names_site(const json_t *file)
 {
     static const char *const names[] = {"site", "site_type", "siteType", "api_endpoint", "apiEndpoint"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (text_or_null(file, names[i]))
-            return 0;
-    if (!site) /* its file is broken at the moment: nothing is known */
+            return true;
+    return false;
+}
+
+int credential_object_name_site(json_t *file, const struct site *site)
+{
+    if (!site || credential_object_names_site(file)) /* no site: its file is broken, nothing is known */
         return 0;
     int failed = json_object_set_new(file, "site", json_string(site_name(site)));
     if (!failed && site_is_custom(site))

@@ -12,6 +12,9 @@
 
 enum {
     CREDENTIAL_NAME_BYTES = 128, /* room for a file name, NUL included */
+    /* Of a file that is made here: sealed it grows by a third, and over CREDENTIAL_FILE_MAX_BYTES it would be
+     * left alone when it is read. */
+    CREDENTIAL_TEXT_MAX_BYTES = 128 << 10,
     CREDENTIAL_NAME_TRIES = 1000 /* names tried before there is none free: user.json, user-2.json, … */
 };
 
@@ -43,6 +46,8 @@ int credential_object_tie(json_t *file, const struct sites *sites, char problem[
  * is what to call the file: the user's e-mail address, name or number; else as it was. 0 or ERR_NOMEM. */
 int credential_object_describe(json_t *file, struct buffer *name);
 
+/* Whether a file says itself, by any of the names that are read, where its token may go. */
+bool credential_object_names_site(const json_t *file);
 /* Lets a file that names no site name this one: the token in it is known to be that site's. NULL: leaves
  * it as it is. 0 or ERR_NOMEM. */
 int credential_object_name_site(json_t *file, const struct site *site);

@@ -308,7 +308,7 @@ void renew(struct client *client, const uint64_t *numbers, size_t count)
 
 void ask_call(struct client *client, const char *method, const char *arguments)
 {
-    char body[40000];
+    static char body[256 << 10];
     snprintf(body, sizeof body, "{\"actor\":\"tester\",\"arguments\":%s}", arguments);
     const struct msg_call message = {.method = span_str(method), .body = span_str(body)};
     assert_int_equal(peer_send(client->credd, MESSAGE_CALL, ++client->next_request, &message), 0);

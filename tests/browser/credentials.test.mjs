@@ -130,11 +130,11 @@ test('files are added as they are, and each bad one is named', async () => {
     file('not.json', 'not JSON'),
     file('list.json', '[]'),
     file(`${EVIL}.json`, JSON.stringify({ bearer_token: 5 })),
-    file('large.json', `{"x":"${'y'.repeat(256 * 1024)}"}`),
+    file('large.json', `{"x":"${'y'.repeat(128 * 1024)}"}`),
   ]);
   const results = dialog.getByLabel('Files added');
   await results.getByText('added as desk.json').waitFor();
-  await results.getByText('is larger than 256 KiB').waitFor();
+  await results.getByText('is larger than 128 KiB').waitFor();
   assert.equal(await results.getByText('is not a JSON object').count(), 2);
   await results.getByText(EVIL).waitFor();
   await page.checkAccess('credentials, add');

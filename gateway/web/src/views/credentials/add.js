@@ -6,7 +6,7 @@ import { classes, html } from '../../core/html.js';
 import { t } from '../../core/i18n.js';
 import { Button, Dialog, Icon, Notice, Select, TextArea, TextField, errorText, toast } from '../../ui/index.js';
 
-const FILE_MAX_BYTES = 256 * 1024;
+const FILE_MAX_BYTES = 128 * 1024;
 const DAY_S = 86400;
 const SITES = ['cn', 'intl', 'custom'];
 
