@@ -48,6 +48,31 @@ test('a chart tells its values to those who use the keyboard', async () => {
   await tab.waitForFunction((old) => document.querySelector('.chart .legend').innerText !== old, last);
   await tab.keyboard.press('Escape');
   await tab.waitForFunction((old) => document.querySelector('.chart .legend').innerText === old, totals);
+  assert.ok(await chart.locator('.u-cursor-x').evaluate((one) => one.getBoundingClientRect().right < one.parentElement.getBoundingClientRect().left), 'the line in the chart is gone too');
+  await chart.getByRole('img').evaluate((one) => ['Home', 'ArrowRight', 'Escape'].forEach((key) => one.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true })))); // faster than it is drawn
+  await tab.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  assert.equal(await shown(), totals);
+  await page.close();
+});
+
+test('charts whose library did not come are drawn when the connection is back', async () => {
+  const page = await world.open({ view: 'keys' });
+  const { tab } = page;
+  page.allow(/net::ERR/);
+  const index = await (await world.system.fetch('/')).text();
+  const isLate = (url) => /\/assets\/part-.*\.js$/.test(url) && !index.includes(new URL(url).pathname); // what is loaded when it is needed
+  await tab.route((url) => isLate(url.href), (route) => route.abort());
+  const refused = tab.waitForEvent('requestfailed', (request) => isLate(request.url()));
+  await tab.reload();
+  await page.go('overview?range=30d');
+  await refused;
+  await page.settled();
+  assert.equal(await tab.locator('canvas').count(), 0);
+  await page.context.setOffline(true);
+  await tab.getByText('The connection to the gateway is lost.').waitFor();
+  await tab.unrouteAll();
+  await page.context.setOffline(false);
+  await tab.waitForFunction(() => document.querySelectorAll('.u-wrap canvas').length === 4);
   await page.close();
 });
 

@@ -19,4 +19,4 @@ async function begin() {
   }
 }
 begin();
-requestIdleCallback?.(loadCharts, { timeout: 2000 });
+requestIdleCallback?.(() => loadCharts().catch(() => {}), { timeout: 2000 });

@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Time series, drawn by uPlot in the page's colours: <Chart title times series format …>. The legend names each series
 // and, while one points at the chart (or moves with the arrow keys), its values at that time.
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { classes, html } from '../core/html.js';
 import { language, locale, t } from '../core/i18n.js';
-import { colorOf, paint } from '../core/theme.js';
 import { dateTime } from '../core/format.js';
+import { feed } from '../core/live.js';
+import { colorOf, paint } from '../core/theme.js';
 
-let library;
-// The library comes when it is first needed, or when the browser has nothing else to do.
-export const loadCharts = () => (library ??= import('uplot').then((module) => module.default));
+let library = null;
+// The library comes when it is first needed, or when the browser has nothing else to do. If it does not come, whoever
+// needs it next asks again.
+export function loadCharts() {
+  library ??= import('uplot').then((module) => module.default);
+  library.catch(() => (library = null));
+  return library;
+}
 
 // Times on the axis: the clock, and days where the range is long.
 function axisTimes(range) {
@@ -24,7 +30,7 @@ function stack(values) {
   return values.map((one) => one.map((value, i) => (value ? (sums[i] += value) : null)));
 }
 
-function optionsOf(uPlot, { series, stacked, kind, format, height, width, range, onCursor }) {
+function optionsOf(uPlot, { series, stacked, kind, format, height, width, range, onReady, onCursor }) {
   const text = colorOf('--text-3');
   const grid = { stroke: colorOf('--line-soft'), width: 1 };
   const bars = uPlot.paths.bars({ size: [0.72, 28], radius: 0.15 });
@@ -48,40 +54,50 @@ function optionsOf(uPlot, { series, stacked, kind, format, height, width, range,
     ],
     // The last of a stack is drawn first: it is the tallest.
     series: [{}, ...(stacked ? draw.reverse() : draw)],
-    hooks: { setCursor: [(plot) => onCursor(plot.cursor.idx)] },
+    hooks: { ready: [onReady], setCursor: [onCursor] },
   };
 }
+
+// Moves the cursor to the point, or away from all of them. The hook is not called: it is for what a pointer does.
+const pointAt = (plot, times, index) => plot.setCursor(index === null ? { left: -10, top: -10 } : { left: plot.valToPos(times[index], 'x'), top: 10 }, false);
 
 function Plot({ times, series, stacked, kind, format, height, step, onCursor, index }) {
   const ref = useRef(null);
   const made = useRef(null);
+  const wanted = useRef(index);
   const colors = paint.value;
+  const [isMissing, setMissing] = useState(false); // the library did not come: again once the connection is back
+  const comesAgain = isMissing && feed.value === 'open';
   useEffect(() => {
     const place = ref.current;
     let plot = null;
     let isGone = false;
     let watcher;
-    loadCharts().then((uPlot) => {
+    const draw = (uPlot) => {
       if (isGone) return;
       const values = series.map((one) => one.values);
       const range = [times[0] - step / 2, times[times.length - 1] + step / 2];
-      const width = place.clientWidth;
-      const options = optionsOf(uPlot, { series, stacked, kind, format, height, width, range, onCursor });
+      const onReady = () => {
+        made.current = plot;
+        if (wanted.current < times.length) pointAt(plot, times, wanted.current);
+      };
+      const options = optionsOf(uPlot, { series, stacked, kind, format, height, width: place.clientWidth, range, onReady, onCursor: () => made.current && onCursor(plot.cursor.idx ?? null) });
       plot = new uPlot(options, [times, ...(stacked ? stack(values).reverse() : values)], place);
-      made.current = plot;
       watcher = new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height }));
       watcher.observe(place);
-    });
+    };
+    loadCharts().then(draw, () => setMissing(true));
     return () => {
       isGone = true;
       watcher?.disconnect();
       plot?.destroy();
       made.current = null;
     };
-  }, [times, series, colors, language.value]);
-  useEffect(() => {
+  }, [times, series, colors, language.value, comesAgain]);
+  useLayoutEffect(() => {
+    wanted.current = index;
     const plot = made.current;
-    if (plot && index !== null && plot.cursor.idx !== index) plot.setCursor({ left: plot.valToPos(times[index], 'x'), top: 10 });
+    if (plot && (plot.cursor.idx ?? null) !== index) pointAt(plot, times, index);
   }, [index]);
   return html`<div ref=${ref} class="plot" style=${{ height: `${height}px` }} />`;
 }
@@ -106,7 +122,7 @@ export function Chart({ label, times, series, kind = 'bars', stacked = false, fo
     <div class="chart-area" style=${{ height: `${height}px` }} tabindex=${isEmpty ? null : 0} role=${isEmpty ? null : 'img'} aria-label=${isEmpty ? null : t('chart.keys', { label })}
       onKeyDown=${isEmpty ? null : onKey} onBlur=${() => setIndex(null)} onMouseLeave=${() => setIndex(null)}>
       ${isEmpty ? html`<p class="chart-empty">${empty}</p>` : html`<${Plot} times=${times} series=${series} stacked=${stacked} kind=${kind} format=${format} height=${height} step=${step}
-        index=${index} onCursor=${(at) => setIndex(at ?? null)} />`}
+        index=${index} onCursor=${setIndex} />`}
     </div>
   </figure>`;
 }
