@@ -186,10 +186,27 @@ test('a token is added by hand; what is wrong is said at its field', async () =>
 
 // ---- login ----
 
+const INTERVAL_MS = 5000; // as credd says it to the page
+
+// The page's clock is ours from here on: time goes on when we say so.
 const login = async (page) => {
+  await page.tab.clock.install();
   await page.tab.getByRole('button', { name: 'Log in with CodeBuddy' }).first().click();
   return page.tab.getByRole('dialog', { name: 'Log in with CodeBuddy' });
 };
+// Passes the interval, and waits for the one poll that ends it.
+async function pollAfterInterval({ tab }) {
+  let polls = 0;
+  const count = (request) => (polls += /auth\/poll/.test(request.url()));
+  tab.on('request', count);
+  await tab.clock.runFor(INTERVAL_MS - 1000);
+  assert.equal(polls, 0, 'it does not ask more often than it may');
+  const answered = tab.waitForResponse(/auth\/poll/);
+  await tab.clock.runFor(1000);
+  const answer = await answered;
+  tab.off('request', count);
+  return answer.status();
+}
 
 test('a login waits, is done, and its credential serves', async () => {
   const page = await world.open({ view: 'credentials' });
@@ -203,6 +220,7 @@ test('a login waits, is done, and its credential serves', async () => {
   await dialog.getByText(/left$/).waitFor();
   await page.checkAccess('credentials, login');
   await page.shot('credentials-login');
+  for (const status of [400, 400, 200]) assert.equal(await pollAfterInterval(page), status);
   await dialog.getByText('You are logged in').waitFor();
   await dialog.getByRole('button', { name: 'Done' }).click();
   await row(page.tab, 'person_example.com.json').getByText('Ready').waitFor();
@@ -214,11 +232,15 @@ test('a login that the upstream refuses says why, and can begin again', async ()
   page.allow(/status of (400|502)/);
   await world.system.upstream.control('answer', { call: 'poll', code: 11403, msg: 'this account may not' });
   const dialog = await login(page);
+  await dialog.getByText('Waiting for your login').waitFor();
+  assert.equal(await pollAfterInterval(page), 400);
   await dialog.getByText('The login did not work').waitFor();
   await page.shot('credentials-login-failed');
   await world.system.upstream.control('reset', {});
   await world.system.upstream.control('account', { pending: 0, email: 'second@example.com' });
   await dialog.getByRole('button', { name: 'Start again' }).click();
+  await dialog.getByText('Waiting for your login').waitFor();
+  assert.equal(await pollAfterInterval(page), 200);
   await dialog.getByText('You are logged in').waitFor();
   await page.close();
 });

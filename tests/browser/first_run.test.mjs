@@ -48,7 +48,11 @@ test('sign in, log in, test, ask, and a client that works', async () => {
   await world.system.upstream.control('account', { pending: 0, email: 'first@example.com' });
   await tab.getByLabel('Password', { exact: true }).fill(world.system.password);
   await tab.keyboard.press('Enter');
+  await step(tab, 'Add a CodeBuddy credential').getByRole('button', { name: 'Log in with CodeBuddy' }).waitFor();
+  await tab.clock.install();
   await step(tab, 'Add a CodeBuddy credential').getByRole('button', { name: 'Log in with CodeBuddy' }).click();
+  await tab.getByRole('dialog').getByText('Waiting for your login').waitFor();
+  await tab.clock.runFor(5000); // the interval of the polls
   await tab.getByRole('dialog').getByText('You are logged in').waitFor();
   await tab.getByRole('dialog').getByRole('button', { name: 'Done' }).click();
 
