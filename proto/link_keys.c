@@ -83,10 +83,12 @@ static zcert_t *read_pair(zconfig_t *file)
     return pair;
 }
 
+/* A file of our own is closed to all others. One that somebody else owns reaches us through our group: that
+ * is how Kubernetes hands a Secret to a process that is not root. */
 static void warn_if_open(const char *path)
 {
     struct stat status;
-    if (stat(path, &status) == 0 && (status.st_mode & 077))
+    if (stat(path, &status) == 0 && (status.st_mode & (status.st_uid == geteuid() ? 077 : 027)))
         log_warning(NULL, "link_keys_open", LOG_STR("path", path),
                     LOG_STR("problem", "others on this host can read it: chmod 600"));
 }
