@@ -123,7 +123,10 @@ test('what a running system answers to the probes', async () => {
     const paths = workloads(variants.base).flatMap(containers).flatMap(probes).filter(({ httpGet }) => httpGet);
     assert.ok(paths.length >= 6);
     for (const { httpGet } of paths) {
-      const answer = await ask[httpGet.port](httpGet.path);
+      const deadline = Date.now() + 60000; // as a kubelet: asked until it is so; what is connected is reported once a second
+      let answer;
+      do answer = await ask[httpGet.port](httpGet.path);
+      while (answer.status === 503 && Date.now() < deadline);
       assert.equal(answer.status, 200, `${httpGet.port} ${httpGet.path}: ${await answer.text()}`);
     }
   } finally {
