@@ -130,7 +130,7 @@ static enum failure check_cookie(const struct auth *auth, const struct head *hea
     if (until_s == 0)
         return FAILURE_UNAUTHENTICATED;
     if (auth_is_cross_site(head, changes))
-        return FAILURE_FORBIDDEN;
+        return FAILURE_CROSS_SITE;
     let_in(caller, "password", true, true);
     return FAILURE_NONE;
 }

@@ -40,8 +40,8 @@ void auth_free(struct auth **auth);
 /* Takes `keys` and `session_key` of a STATE: what it does not name is refused from now on. */
 void auth_take_state(struct auth *auth, const json_t *state);
 /* Decides whether the sender of `head` belongs to the audience. FAILURE_NONE, with `*caller` filled;
- * UNAUTHENTICATED, INVALID_API_KEY, FORBIDDEN; or TOO_MANY_ATTEMPTS, UNAVAILABLE with `*retry_after_s`. A
- * wrong proof is counted against the address: ask once per request. */
+ * UNAUTHENTICATED, INVALID_API_KEY, FORBIDDEN, CROSS_SITE; or TOO_MANY_ATTEMPTS, UNAVAILABLE with
+ * `*retry_after_s`. A wrong proof is counted against the address: ask once per request. */
 enum failure auth_check(struct auth *auth, enum audience audience, const struct head *head,
                         const struct auth_moment *moment, struct caller *caller, uint32_t *retry_after_s);
 /* Until when the session of head's cookie is good, in s since 1970; 0: it has none that is. UNAVAILABLE, with

@@ -273,15 +273,15 @@ static void test_other_origins_use_no_session(void **state)
         {"POST", "Origin: http://h:81\r\n", FAILURE_NONE},
         {"POST", "Origin: https://H:81\r\n", FAILURE_NONE},
         {"GET", "Sec-Fetch-Site: same-origin\r\n", FAILURE_NONE},
-        {"POST", "", FAILURE_FORBIDDEN}, /* no browser of today; and nobody else needs a cookie */
-        {"DELETE", "", FAILURE_FORBIDDEN},
-        {"POST", "Origin: null\r\n", FAILURE_FORBIDDEN},
-        {"POST", "Origin: http://h\r\n", FAILURE_FORBIDDEN},
-        {"POST", "Origin: http://h:81.evil.example\r\n", FAILURE_FORBIDDEN},
-        {"POST", "Origin: ftp://h:81\r\n", FAILURE_FORBIDDEN},
-        {"POST", "Sec-Fetch-Site: same-site\r\nOrigin: http://h:81\r\n", FAILURE_FORBIDDEN},
-        {"GET", "Sec-Fetch-Site: cross-site\r\n", FAILURE_FORBIDDEN},
-        {"GET", "Origin: http://evil.example\r\n", FAILURE_FORBIDDEN},
+        {"POST", "", FAILURE_CROSS_SITE}, /* no browser of today; and nobody else needs a cookie */
+        {"DELETE", "", FAILURE_CROSS_SITE},
+        {"POST", "Origin: null\r\n", FAILURE_CROSS_SITE},
+        {"POST", "Origin: http://h\r\n", FAILURE_CROSS_SITE},
+        {"POST", "Origin: http://h:81.evil.example\r\n", FAILURE_CROSS_SITE},
+        {"POST", "Origin: ftp://h:81\r\n", FAILURE_CROSS_SITE},
+        {"POST", "Sec-Fetch-Site: same-site\r\nOrigin: http://h:81\r\n", FAILURE_CROSS_SITE},
+        {"GET", "Sec-Fetch-Site: cross-site\r\n", FAILURE_CROSS_SITE},
+        {"GET", "Origin: http://evil.example\r\n", FAILURE_CROSS_SITE},
     };
     char token[SESSION_TOKEN_BYTES];
     take_state(*state, session_key);

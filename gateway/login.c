@@ -84,7 +84,7 @@ void answer_login(struct call *call, const struct head *head, struct span rest)
 {
     (void)rest;
     if (auth_is_cross_site(head, false)) {
-        call_fail(call, FAILURE_FORBIDDEN, 0);
+        call_fail(call, FAILURE_CROSS_SITE, 0);
         return;
     }
     if (call->body.length > BODY_MAX_BYTES) {
@@ -104,7 +104,7 @@ void answer_logout(struct call *call, const struct head *head, struct span rest)
 {
     (void)rest;
     if (auth_is_cross_site(head, false)) {
-        call_fail(call, FAILURE_FORBIDDEN, 0);
+        call_fail(call, FAILURE_CROSS_SITE, 0);
         return;
     }
     if (!body_has_no_fields(call))
@@ -123,7 +123,7 @@ void answer_session(struct call *call, const struct head *head, struct span rest
         auth_find_session(call->gateway->auth, head, clock_wall_ms(), &until_s, &retry_after_s);
     call_add_header(call, "Cache-Control", SPAN("private, no-store"));
     if (failure == FAILURE_NONE && until_s > 0 && auth_is_cross_site(head, false))
-        failure = FAILURE_FORBIDDEN;
+        failure = FAILURE_CROSS_SITE;
     int error = until_s > 0 ? buffer_printf(&body, "{\"signed_in\":true,\"expires_at\":%" PRId64 "}", until_s)
                             : buffer_append_span(&body, SPAN("{\"signed_in\":false,\"expires_at\":null}"));
     if (failure == FAILURE_NONE && error < 0)

@@ -168,7 +168,7 @@ static void test_simple_routes(void **state)
         {"POST /api/login HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\n{\"x\":1}", 422, "invalid_field"},
         {"POST /api/login HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", 400, "invalid_request"},
         {"POST /api/login HTTP/1.1\r\nHost: h\r\nOrigin: http://e\r\nContent-Length: 0\r\n\r\n", 403,
-         "forbidden"},
+         "cross_site"},
         {CHAT "Content-Type: text/plain\r\nContent-Length: 4\r\n\r\necho", 415, "unsupported_media_type"},
         {CHAT "X-Conversation-ID: \xff\r\nContent-Length: 4\r\n\r\necho", 400, "invalid_request"},
     };

@@ -16,7 +16,8 @@
       "Missing API key: send Authorization: Bearer KEY or x-api-key: KEY.")                                  \
     F(FAILURE_INVALID_API_KEY, 401, "authentication_error", "invalid_api_key",                               \
       "Invalid password or API key.")                                                                        \
-    F(FAILURE_FORBIDDEN, 403, "permission_error", "forbidden", "This key may not do that.")                  \
+    F(FAILURE_FORBIDDEN, 403, "permission_error", "forbidden",                                               \
+      "An API key may not do that; it takes the password.")                                                  \
     F(FAILURE_NOT_FOUND, 404, "invalid_request_error", "not_found", "There is nothing at this path.")        \
     F(FAILURE_MODEL_NOT_FOUND, 404, "invalid_request_error", "model_not_found", "The model does not exist.") \
     F(FAILURE_METHOD_NOT_ALLOWED, 405, "invalid_request_error", "method_not_allowed",                        \
@@ -47,7 +48,9 @@
     F(FAILURE_OVERLOADED, 503, "server_error", "overloaded",                                                 \
       "Too many requests at once; try again shortly.")                                                       \
     F(FAILURE_UNAVAILABLE, 503, "server_error", "unavailable", "The service is starting or stopping.")       \
-    F(FAILURE_UPSTREAM_TIMEOUT, 504, "upstream_error", "upstream_timeout", "The upstream took too long.")
+    F(FAILURE_UPSTREAM_TIMEOUT, 504, "upstream_error", "upstream_timeout", "The upstream took too long.")    \
+    F(FAILURE_CROSS_SITE, 403, "permission_error", "cross_site",                                             \
+      "A session serves pages of this server only; this request does not show that it comes from one.")
 
 enum failure {
     FAILURE_NONE = 0, /* no failure */

@@ -153,7 +153,7 @@ test('a login is a cookie for our own pages, on every gateway', async () => {
   await expectError(await login({ password: 'wrong' }), 401, { code: 'invalid_api_key' });
   await expectError(await login({ password: system.password, x: 1 }), 422, { param: 'x' });
   await expectError(await login({}), 422, { param: 'password' });
-  await expectError(await login({ password: system.password }, { origin: 'https://evil.example' }), 403);
+  await expectError(await login({ password: system.password }, { origin: 'https://evil.example' }), 403, { code: 'cross_site' });
   assert.equal((await fetch(`${system.origin}/api/login`)).status, 405);
   const response = await login({ password: system.password });
   assert.equal(response.status, 200);
@@ -166,9 +166,9 @@ test('a login is a cookie for our own pages, on every gateway', async () => {
   const nothing = JSON.stringify({ settings: {} });
   assert.equal((await call('POST', { 'sec-fetch-site': 'same-origin' }, nothing)).status, 200);
   assert.equal((await call('POST', { origin: system.origin }, nothing)).status, 200);
-  await expectError(await call('POST', { 'sec-fetch-site': 'cross-site' }, nothing), 403);
-  await expectError(await call('POST', { origin: 'https://evil.example' }, nothing), 403);
-  await expectError(await call('POST', {}, nothing), 403);
+  await expectError(await call('POST', { 'sec-fetch-site': 'cross-site' }, nothing), 403, { code: 'cross_site' });
+  await expectError(await call('POST', { origin: 'https://evil.example' }, nothing), 403, { code: 'cross_site' });
+  await expectError(await call('POST', {}, nothing), 403, { code: 'cross_site' });
   await expectError(await call('GET', { cookie: session.cookie.slice(0, -1) + '!' }), 401);
   const out = await fetch(`${system.origin}/api/logout`, { method: 'POST', headers: session });
   assert.match(out.headers.get('set-cookie'), /^codebuddy_session=; .*Max-Age=0/);
