@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* page - the admin page as a browser gets it: `/` and `/admin` are its document, `/assets/NAME` its files.
- * Names of files change with their content, so a browser may keep them for good; the document is asked for
- * each time. Nothing may come from elsewhere, nothing inline runs, and nobody may put the page into a frame.
+/* page - the admin page as a browser gets it: `/`, `/admin` and `/admin/` are its document, `/assets/NAME`
+ * its files. Names of files change with their content, so a browser may keep them for good; the document is
+ * asked for each time. Nothing may come from elsewhere, nothing inline runs, and nobody may put the page into
+ * a frame.
  */
 #include "gateway/assets.h"
 #include "gateway/call.h"

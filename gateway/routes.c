@@ -23,6 +23,7 @@ static const struct route table[] = {
     {"health", "GET", "/health", .answer = answer_health, OPEN},
     {"page", "GET", "/", .answer = answer_page, OPEN},
     {"page", "GET", "/admin", .answer = answer_page, OPEN},
+    {"page", "GET", "/admin/", .answer = answer_page, OPEN},
     {"asset", "GET", "/assets/", .answer = answer_asset, OPEN, REST},
     {"login", "POST", "/api/login", .answer = answer_login, OPEN, JSON},
     {"logout", "POST", "/api/logout", .answer = answer_logout, OPEN},

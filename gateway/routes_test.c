@@ -31,6 +31,8 @@ static void test_routes(void **state)
         {"GET", "/health", "health", "", FAILURE_NONE},
         {"GET", "/", "page", "", FAILURE_NONE},
         {"GET", "/admin", "page", "", FAILURE_NONE},
+        {"GET", "/admin/", "page", "", FAILURE_NONE},
+        {"GET", "/admin/x", NULL, "", FAILURE_NOT_FOUND},
         {"GET", "/assets/main-1.js", "asset", "main-1.js", FAILURE_NONE},
         {"HEAD", "/assets/main-1.js", "asset", "main-1.js", FAILURE_NONE},
         {"POST", "/assets/main-1.js", "asset", "main-1.js", FAILURE_METHOD_NOT_ALLOWED},

@@ -45,8 +45,8 @@ function checkGuards({ headers }) {
   assert.equal(headers['cross-origin-opener-policy'], 'same-origin');
 }
 
-test('/ and /admin are the page: asked for each time, guarded, without a line of inline script or style', async () => {
-  for (const path of ['/', '/admin', '/?x=1']) {
+test('/, /admin and /admin/ are the page: asked for each time, guarded, without a line of inline script or style', async () => {
+  for (const path of ['/', '/admin', '/admin/', '/?x=1']) {
     const page = await ask(path);
     assert.equal(page.status, 200, path);
     assert.equal(page.headers['content-type'], 'text/html; charset=utf-8');
@@ -93,7 +93,7 @@ test('files have names that change with their content, and are kept for good', a
 test('nothing else is served, however it is asked for', async () => {
   const main = asset('main-');
   const none = ['/assets/index.html', '/assets/manifest.json', `/assets/${main}.br`, `/assets/../${main}`, '/assets/..%2f..%2fetc%2fpasswd', '/assets//etc/passwd',
-    `/assets/${main}%00`, `/assets/./${main}`, '/assets/none.js', '/index.html', '/admin/', '/assets/%2e%2e/index.html', `/assets/${main}/`];
+    `/assets/${main}%00`, `/assets/./${main}`, '/assets/none.js', '/index.html', '/admin/x', '/assets/%2e%2e/index.html', `/assets/${main}/`];
   for (const path of none) {
     const answer = await ask(path);
     assert.equal(answer.status, 404, path);

@@ -113,7 +113,7 @@ const rows = {
   'GET /api/live': { isStream: true },
 };
 // Open to anyone: admin.test.mjs and the tests of the page show what these take.
-const open = ['GET /health', 'GET /', 'GET /admin', 'GET /assets/', 'POST /api/login', 'POST /api/logout', 'GET /api/session', 'GET /codebuddy/auth/callback'];
+const open = ['GET /health', 'GET /', 'GET /admin', 'GET /admin/', 'GET /assets/', 'POST /api/login', 'POST /api/logout', 'GET /api/session', 'GET /codebuddy/auth/callback'];
 
 const routes = routesOf(readFileSync(join(root, 'gateway/routes.c'), 'utf8'));
 const pathOf = (route, id) => route.path.replace('{id}', id);
