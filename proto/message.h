@@ -177,8 +177,8 @@ enum {
     M(GAUGE, gauge, 50, "any to statsd", "replaced by the next")                                             \
     M(CALL, call, 64, "gateway to credd or statsd", "the caller's 503 after its timeout")                    \
     M(REPLY, reply, 65, "credd or statsd to gateway", "as CALL")                                             \
-    M(FOLLOW, follow, 66, "gateway, worker to credd", "sent again on reconnect")                             \
-    M(STATE, state, 67, "credd to gateway, worker", "FOLLOW on reconnect fetches it")
+    M(FOLLOW, follow, 66, "gateway, worker, statsd to credd", "sent again on reconnect")                     \
+    M(STATE, state, 67, "credd to gateway, worker, statsd", "FOLLOW on reconnect fetches it")
 
 enum message_type {
 #define M(id, name, value, direction, loss) MESSAGE_##id = (value),
