@@ -15,11 +15,11 @@
  *                  EXHAUSTED → exhausted                       UNAUTHORIZED → expired | needs_login
  *     cooling      per model; until the time is over → ready
  *     exhausted    until the time is over → ready
- *     expired      past its time (5 minutes early), or UNAUTHORIZED with a refresh token; a new token →
- * ready. While it is being refreshed, requests wait for it if no other can serve needs_login  UNAUTHORIZED
- * without a refresh token or within ROTATION_FRESH_MS of a refresh, a refresh token that is over, or no
- * usable file; a new token → ready disabled     by risk control: a new token → ready; switched off by a
- * person: until switched on
+ *     expired      past its time (5 minutes early), or UNAUTHORIZED with a refresh token. While it is being
+ *                  refreshed, requests wait for it if no other can serve; a new token → ready
+ *     needs_login  UNAUTHORIZED without a refresh token or within ROTATION_FRESH_MS of a refresh, a refresh
+ *                  token that is over, or no usable file; a new token → ready
+ *     disabled     by risk control: a new token → ready; switched off by a person: until switched on
  *
  * MODEL_NOT_SERVED is about the site, not the credential: all credentials of that site are passed over for
  * that model for a minute. All other outcomes change nothing. What is to outlive the process is read and put
