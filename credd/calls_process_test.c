@@ -322,7 +322,8 @@ static void test_add_bad_fields(void **state)
         fails(client, "credentials.add", bad[i].arguments, 422, bad[i].param);
     static char large[(128 << 10) + 200]; /* would be made, and then left alone for its size */
     memset(large, 'x', sizeof large - 1);
-    memcpy(large, "{\"file\":{\"bearer_token\":\"t\",\"note\":\"", 36);
+    static const char head[] = "{\"file\":{\"bearer_token\":\"t\",\"note\":\"";
+    memcpy(large, head, sizeof head - 1);
     memcpy(large + sizeof large - 4, "\"}}", 4);
     fails(client, "credentials.add", large, 422, "file");
     assert_int_equal(
