@@ -7,6 +7,7 @@
 #include "credd/site_bonds.h"
 #include "credd/vault_watch.h"
 #include "proto/error.h"
+#include "proto/health.h"
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -37,6 +38,8 @@ int main(int argc, char **argv)
     struct vault_watch *watch = NULL;
     int error = ERR_NOMEM, exit_code = EXIT_CONFIG; /* the supervisor does not restart this one */
 
+    if (health_asked(argc, argv, "credd", &exit_code))
+        return exit_code;
     forbid_dumps();
     json_wipe_install();
     if (settings_load(&settings, environ, ".env") < 0)

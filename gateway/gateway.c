@@ -79,6 +79,13 @@ void gateway_worker_available(struct gateway *gateway)
     open_if_able(gateway);
 }
 
+/* Workers come and go, and are waited for; but without credd we know no API key. */
+static const char *missing(void *context)
+{
+    const struct gateway *gateway = context;
+    return gateway->has_state ? NULL : "nothing heard from credd yet";
+}
+
 static int start_opening(struct gateway *gateway)
 {
     gateway->opening = calloc(1, sizeof *gateway->opening);
@@ -160,6 +167,7 @@ struct gateway *gateway_new(struct service *service)
     service_report_gauge(service, "workers_ready", read_workers, gateway);
     service_report_gauge(service, "connections", read_connections, gateway);
     service_on_drain(service, on_drain, gateway);
+    service_on_health(service, missing, gateway);
     if (start_opening(gateway) < 0)
         goto failed;
     return gateway;

@@ -3,6 +3,7 @@
  * One process, one loop, one thread of ours. What it does and when it fails: README.md. */
 #include "gateway/gateway.h"
 #include "proto/error.h"
+#include "proto/health.h"
 
 #include <unistd.h>
 
@@ -24,11 +25,14 @@ int main(int argc, char **argv)
     struct service *service = NULL;
     struct gateway *gateway = NULL;
     int exit_code = EXIT_CONFIG; /* the supervisor does not restart this one */
-    int instance = instance_of(argc, argv);
+    int instance;
 
+    if (health_asked(argc, argv, "gateway", &exit_code))
+        return exit_code;
+    instance = instance_of(argc, argv);
     if (instance < 0)
-        fprintf(stderr, "usage: %s [--instance N]\n", argv[0]);
-    if (instance < 0 || settings_load(&settings, environ, ".env") < 0)
+        fprintf(stderr, "usage: %s [--instance N] | --health | --alive\n", argv[0]);
+    if (instance < 0 || settings_load_with_password(&settings, environ, ".env") < 0)
         goto out; /* each step logs its own failure */
 
     exit_code = EXIT_SYSTEM; /* from here on a restart can help */

@@ -2,6 +2,7 @@
 #include "proto/service.h"
 #include "proto/clock.h"
 #include "proto/error.h"
+#include "proto/health.h"
 #include "proto/listen.h"
 #include "proto/log.h"
 #include "proto/spare_memory.h"
@@ -66,7 +67,10 @@ struct service {
     uv_check_t sockets_served;
     uv_idle_t no_sleep; /* active while a hook has more to do */
     uv_poll_t supervisor;
-    int supervisor_fd; /* -1: nobody watches us */
+    int supervisor_fd;                     /* -1: nobody watches us */
+    int health_fd;                         /* then, from when we are ready; -1: none */
+    const char *(*missing)(void *context); /* NULL: nothing ever is */
+    void *missing_context;
 
     struct listen_set inherited;
     struct turn_hook *hooks;
@@ -191,6 +195,13 @@ static void heartbeat_send(struct service *service)
     buffer_fini(&line);
 }
 
+/* For health checks, where no supervisor hears us. */
+static void health_tell(struct service *service)
+{
+    const char *missing = service->missing ? service->missing(service->missing_context) : NULL;
+    health_write(service->health_fd, service->draining ? "draining" : "ready", missing, clock_now_ms());
+}
+
 static void heartbeat_tick(uv_timer_t *timer)
 {
     struct service *service = timer->data;
@@ -198,6 +209,7 @@ static void heartbeat_tick(uv_timer_t *timer)
     note_lag(service, now_ms - service->heartbeat_due_ms);
     service->heartbeat_due_ms = now_ms + HEARTBEAT_MS;
     heartbeat_send(service);
+    health_tell(service);
     spare_memory_tend(&service->spare_memory);
     if (++service->beats % LAG_BEATS == 0) {
         service->former_lag_max_ms = service->lag_max_ms;
@@ -298,6 +310,7 @@ void service_drain(struct service *service)
     service->draining = true;
     log_info(NULL, "draining", LOG_INT("limit_s", service->settings->drain_s));
     supervisor_say(service, SPAN("draining\n"));
+    health_tell(service);
     uv_timer_start(&service->drain_limit, on_drain_limit, (uint64_t)service->settings->drain_s * 1000, 0);
     for (size_t i = 0; i < service->drain_callback_count; i++)
         service->drain_callbacks[i].begin(service->drain_callbacks[i].context);
@@ -355,6 +368,7 @@ struct service *service_new(const char *role, int instance, const struct setting
     service->instance = instance;
     service->settings = settings;
     service->started_wall_ms = clock_wall_ms();
+    service->health_fd = -1;
     service->deferred_last = &service->deferred_first;
     snprintf(service->name, sizeof service->name, "%s-%d", role, instance);
     signal(SIGPIPE, SIG_IGN);
@@ -399,6 +413,8 @@ void service_free(struct service **service_pointer)
     listen_set_close(&service->inherited);
     if (service->supervisor_fd >= 0)
         close(service->supervisor_fd);
+    if (service->health_fd >= 0)
+        close(service->health_fd);
     log_info(NULL, "stopped");
     log_sink_finish();
     free(service);
@@ -456,6 +472,9 @@ void service_ready(struct service *service)
     service->is_ready = true;
     log_info(NULL, "ready", LOG_STR("version", CB_VERSION));
     supervisor_say(service, SPAN("ready\n"));
+    if (service->supervisor_fd < 0)
+        service->health_fd = health_open(service->settings->run_dir, service->name);
+    health_tell(service);
     service->heartbeat_due_ms = clock_now_ms() + HEARTBEAT_MS;
     uv_update_time(&service->loop);
     uv_timer_start(&service->heartbeat, heartbeat_tick, HEARTBEAT_MS, HEARTBEAT_MS);
@@ -471,6 +490,12 @@ void service_on_orphaned(struct service *service, bool (*is_needed)(void *contex
 {
     service->is_needed = is_needed;
     service->needed_context = context;
+}
+
+void service_on_health(struct service *service, const char *(*missing)(void *context), void *context)
+{
+    service->missing = missing;
+    service->missing_context = context;
 }
 
 void service_hold(struct service *service)

@@ -59,6 +59,9 @@ bool service_draining(const struct service *service);
 /* The supervisor's death ends all in the order of a stop: this process goes on while `is_needed(context)`,
  * for the drain time and two seconds at most, and drains then. Without this it drains at once. */
 void service_on_orphaned(struct service *service, bool (*is_needed)(void *context), void *context);
+/* Asked once a second: what this process needs and has not, as a static text; NULL: nothing. It is ready all
+ * the same, but `--health` says so (proto/health.h). */
+void service_on_health(struct service *service, const char *(*missing)(void *context), void *context);
 /* Begins the drain, as SIGTERM does. Idempotent. */
 void service_drain(struct service *service);
 /* Runs until a drain is over. Returns the exit status. */

@@ -377,6 +377,18 @@ int settings_load(struct settings *settings, char *const *environment, const cha
     return error;
 }
 
+int settings_load_with_password(struct settings *settings, char *const *environment, const char *dotenv_path)
+{
+    int error = settings_load(settings, environment, dotenv_path);
+    if (error == 0 && secret_is_empty(&settings->password)) {
+        log_error(NULL, "bad_settings",
+                  LOG_STR("problem", "CODEBUDDY_PASSWORD is not set: choose a password, or let deploy/start "
+                                     "write one to .env"));
+        error = ERR_CONFIG;
+    }
+    return error;
+}
+
 /* For settings_load_run_dir: every other name is passed over. */
 static int set_run_dir(void *context, struct span name, struct span value)
 {

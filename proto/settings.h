@@ -190,6 +190,9 @@ struct settings {
  * (run directory, endpoints, workers). `environment` is NULL-terminated NAME=VALUE; pass `environ`. Logs its
  * own failure. 0, ERR_CONFIG, ERR_NOMEM. Pair with settings_fini, on failure too. */
 int settings_load(struct settings *settings, char *const *environment, const char *dotenv_path);
+/* And that there is a password: for those who let clients in, or start who does. The others need not know it.
+ */
+int settings_load_with_password(struct settings *settings, char *const *environment, const char *dotenv_path);
 /* Only `run_dir`, found as settings_load finds it; the rest are defaults. Other settings may be missing or
  * wrong: for commands that must reach a running system whatever has become of its settings. 0 or ERR_NOMEM.
  */

@@ -119,8 +119,6 @@ static const char *check_all(const struct settings *settings)
 {
     size_t models = 0;
     settings_each_in_list(settings->models, count_element, &models);
-    if (secret_is_empty(&settings->password))
-        return "CODEBUDDY_PASSWORD is not set: choose a password, or let deploy/start write one to .env";
     if (!*settings->tls_cert_file != !*settings->tls_key_file)
         return "CODEBUDDY_TLS_CERT_FILE and CODEBUDDY_TLS_KEY_FILE go together";
     if (models == 0)

@@ -94,6 +94,19 @@ static void test_texts_with_lines(void **state)
     settings_fini(&settings);
 }
 
+static void test_who_needs_a_password(void **state)
+{
+    char *const nothing[] = {NULL}, *const given[] = {(char[]){PASSWORD}, NULL};
+    struct settings settings;
+    (void)state;
+    assert_int_equal(settings_load(&settings, nothing, "/nonexistent/.env"), 0);
+    settings_fini(&settings);
+    assert_int_equal(settings_load_with_password(&settings, nothing, "/nonexistent/.env"), ERR_CONFIG);
+    settings_fini(&settings);
+    assert_int_equal(settings_load_with_password(&settings, given, "/nonexistent/.env"), 0);
+    settings_fini(&settings);
+}
+
 static void test_what_stops_the_start(void **state)
 {
     static const char *const bad[] = {
@@ -130,8 +143,6 @@ static void test_what_stops_the_start(void **state)
     };
     struct settings settings;
     (void)state;
-    assert_int_equal(load(&settings, NULL, NULL, NULL, NULL), ERR_CONFIG); /* no password */
-    settings_fini(&settings);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (load(&settings, NULL, PASSWORD, bad[i], NULL) != ERR_CONFIG)
             fail_msg("%s was taken", bad[i]);
@@ -274,6 +285,7 @@ int main(void)
         cmocka_unit_test(test_order_of_sources),
         cmocka_unit_test(test_password_from_a_file),
         cmocka_unit_test(test_texts_with_lines),
+        cmocka_unit_test(test_who_needs_a_password),
         cmocka_unit_test(test_what_stops_the_start),
         cmocka_unit_test(test_what_is_fine),
         cmocka_unit_test(test_dotenv),

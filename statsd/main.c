@@ -3,6 +3,7 @@
  * One process, one loop, one thread of ours; the disk is waited for on libuv's pool. README.md says the rest.
  */
 #include "proto/error.h"
+#include "proto/health.h"
 #include "proto/follow.h"
 #include "statsd/hub.h"
 #include "statsd/ops.h"
@@ -26,8 +27,10 @@ int main(int argc, char **argv)
     struct ops *ops = NULL;
     int exit_code = EXIT_CONFIG; /* the supervisor does not restart this one */
 
+    if (health_asked(argc, argv, "statsd", &exit_code))
+        return exit_code;
     if (!arguments_are_known(argc, argv)) {
-        fprintf(stderr, "usage: %s [--instance 0]\n", argv[0]);
+        fprintf(stderr, "usage: %s [--instance 0] | --health | --alive\n", argv[0]);
         goto out;
     }
     if (settings_load(&settings, environ, ".env") < 0)

@@ -2,6 +2,7 @@
 /* upstream-worker - carries one request after another from a gateway to the upstream and back.
  * One process, one loop, one thread of ours. What it says on the wire: proto/README.md. */
 #include "proto/error.h"
+#include "proto/health.h"
 #include "upstream-worker/worker.h"
 
 #include <stdio.h>
@@ -29,7 +30,7 @@ static int instance_of(int argc, char **argv)
         return 0;
     if (argc != 3 || strcmp(argv[1], "--instance") != 0 || !span_to_u64(span_str(argv[2]), &instance) ||
         instance > INSTANCE_MAX) {
-        fprintf(stderr, "usage: %s [--instance N]\n", argv[0]);
+        fprintf(stderr, "usage: %s [--instance N] | --health | --alive\n", argv[0]);
         return -1;
     }
     return (int)instance;
@@ -43,8 +44,11 @@ int main(int argc, char **argv)
     struct reporter *reporter = NULL;
     struct worker *worker = NULL;
     int exit_code = EXIT_CONFIG; /* the supervisor does not restart this one */
-    int instance = instance_of(argc, argv);
+    int instance;
 
+    if (health_asked(argc, argv, "upstream-worker", &exit_code))
+        return exit_code;
+    instance = instance_of(argc, argv);
     forbid_dumps();
     if (instance < 0 || settings_load(&settings, environ, ".env") < 0)
         goto out; /* each step logs its own failure */

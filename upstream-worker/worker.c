@@ -340,6 +340,14 @@ static void worker_on_state(void *context, const json_t *state)
     worker->home.rulebook = next;
 }
 
+static const char *worker_missing(void *context)
+{
+    const struct worker *worker = context;
+    if (link_peer_count(leases_link(worker->home.leases)) == 0)
+        return "no link to credd";
+    return link_peer_count(worker->gateways) == 0 ? "no link to a gateway" : NULL;
+}
+
 static bool gateway_is_connected(void *context)
 {
     const struct worker *worker = context;
@@ -377,6 +385,7 @@ struct worker *worker_new(struct service *service, struct live *live, struct rep
     reporter_watch_link(reporter, "follow", follow_link(worker->follow));
     service_on_drain(service, worker_on_drain, worker);
     service_on_orphaned(service, gateway_is_connected, worker);
+    service_on_health(service, worker_missing, worker);
     service_report_gauge(service, "streams", read_streams, worker);
     service_report_gauge(service, "leases", read_leases, worker);
     service_report_gauge(service, "worker_credd_up", read_credd_up, worker);

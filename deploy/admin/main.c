@@ -20,7 +20,7 @@ int main(int argc, char **argv)
     }
     if (arguments_parse(&arguments, argc, argv) < 0)
         return EXIT_USAGE;
-    if (settings_load(&settings, environ, ".env") == 0) {
+    if (settings_load_with_password(&settings, environ, ".env") == 0) {
         curl_global_init(CURL_GLOBAL_DEFAULT);
         exit_code = actions_run(&arguments, &settings);
         curl_global_cleanup();

@@ -180,7 +180,7 @@ static int ask_supervisor(const struct command *command, const char *run_dir)
 static int check_settings(void)
 {
     struct settings settings;
-    int error = settings_load(&settings, environ, ".env"); /* says what is wrong */
+    int error = settings_load_with_password(&settings, environ, ".env"); /* says what is wrong */
 
     settings_fini(&settings);
     if (error == 0)

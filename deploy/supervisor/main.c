@@ -28,7 +28,7 @@ int main(int argc, char **argv)
         return exit_code;
 
     exit_code = EXIT_CONFIG; /* whoever started us need not try again */
-    if (settings_load(&settings, environ, ".env") < 0)
+    if (settings_load_with_password(&settings, environ, ".env") < 0)
         goto out;
     log_init("supervisor", log_level_of(settings.log_level));
     process_prepare();

@@ -160,7 +160,7 @@ static int reload(void *context)
 {
     struct supervisor *supervisor = context;
     struct settings next;
-    int error = settings_load(&next, environ, ".env");
+    int error = settings_load_with_password(&next, environ, ".env");
 
     if (error == 0)
         warn_of_fixed(supervisor->settings, &next);
