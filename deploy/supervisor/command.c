@@ -2,6 +2,7 @@
 #include "deploy/supervisor/command.h"
 
 #include "deploy/supervisor/control.h"
+#include "deploy/supervisor/rundir.h"
 #include "deploy/supervisor/status.h"
 
 #include "proto/error.h"
@@ -161,6 +162,10 @@ static int ask_supervisor(const struct command *command, const char *run_dir)
     int fd = dial(run_dir);
     int exit_code = EXIT_NOT_READY;
 
+    if (fd < 0 && command->verb == COMMAND_STOP && rundir_wait_for_orphans(run_dir)) {
+        puts("stopped (the supervisor was gone already)");
+        return EXIT_OK;
+    }
     if (fd < 0) {
         fprintf(stderr, "codebuddy2api is not running (nobody answers at %s/" CONTROL_SOCKET_NAME ")\n",
                 run_dir);

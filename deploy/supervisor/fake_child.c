@@ -7,6 +7,7 @@
  *   never     lives, but is never ready           mute      ready, then never another line
  *   deaf      mute, and ignores SIGABRT           stubborn  alive, but ignores SIGTERM
  *   chatty    normal, but says nonsense first     linger    normal; orphaned, it waits for $FAKE_DIR/fifo
+ *   forks     normal, but first leaves behind three processes without a parent, which end at once
  *
  * What happens to it goes to standard error, a line each: `fake EVENT ROLE-INSTANCE …`. */
 #include <errno.h>
@@ -21,6 +22,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t terminated;
@@ -105,6 +107,28 @@ static void wait_for_fifo(void)
     while (fd < 0 && errno == EINTR);
 }
 
+/* Grandchildren whose parent is gone before they are. */
+static void leave_orphans(void)
+{
+    for (int i = 0; i < 3; i++) {
+        int gate[2];
+        char byte;
+        pid_t pid;
+
+        if (pipe(gate) < 0 || (pid = fork()) < 0)
+            _exit(99);
+        if (pid == 0 && fork() == 0) {
+            close(gate[1]);
+            _exit(read(gate[0], &byte, 1) != 0); /* until its grandparent has seen its parent's end */
+        }
+        if (pid == 0)
+            _exit(0);
+        waitpid(pid, NULL, 0);
+        close(gate[0]);
+        close(gate[1]);
+    }
+}
+
 /* Lives until SIGTERM or the supervisor's end. */
 static void live(int fd, bool beats, bool lingers)
 {
@@ -148,6 +172,8 @@ int main(int argc, char **argv)
         return 1;
     if (strcmp(mode, "config") == 0)
         return 78;
+    if (strcmp(mode, "forks") == 0)
+        leave_orphans();
     if (strcmp(mode, "deaf") == 0)
         signal(SIGABRT, SIG_IGN);
     if (strcmp(mode, "stubborn") == 0)

@@ -32,6 +32,7 @@ int main(int argc, char **argv)
         goto out;
     log_init("supervisor", log_level_of(settings.log_level));
     process_prepare();
+    process_ends_on_signals();
     int error = rundir_acquire(settings.run_dir, settings.drain_s + TAKE_OVER_GRACE_S, &rundir);
     if (error == 0)
         error = supervisor_new(&settings, rundir, &supervisor);

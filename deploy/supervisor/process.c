@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "deploy/supervisor/process.h"
 
+#include "proto/bytes.h"
+#include "proto/error.h"
 #include "proto/listen.h"
+#include "proto/log.h"
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,6 +39,48 @@ void process_prepare(void)
         limit.rlim_cur = limit.rlim_max < OPEN_FILES_MAX ? limit.rlim_max : OPEN_FILES_MAX;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
+}
+
+static void on_stop_signal(int number)
+{
+    (void)number;
+    _exit(EXIT_OK); /* nothing was started; the kernel gives the locks back */
+}
+
+void process_ends_on_signals(void)
+{
+    const struct sigaction action = {.sa_handler = on_stop_signal};
+
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+}
+
+int process_find_directory(char *directory, size_t size)
+{
+    const char *given = getenv("SUPERVISOR_BIN_DIR");
+    ssize_t length;
+
+    if (given && *given) {
+        snprintf(directory, size, "%s", given);
+        return 0;
+    }
+    length = readlink("/proc/self/exe", directory, size - 1);
+    if (length < 0) {
+        log_error(NULL, "no_program_directory", LOG_STR("problem", "/proc/self/exe cannot be read"));
+        return ERR_IO;
+    }
+    directory[length] = '\0';
+    *strrchr(directory, '/') = '\0';
+    return 0;
+}
+
+int process_inherited_fd(const char *variable)
+{
+    const char *text = getenv(variable);
+    uint64_t fd;
+    bool is_good = text && span_to_u64(span_str(text), &fd) && fd >= FIRST_INHERITED_FD && fd <= INT32_MAX;
+
+    return is_good ? (int)fd : -1;
 }
 
 bool process_has_terminal(void)

@@ -164,6 +164,21 @@ int rundir_acquire(const char *path, int64_t wait_s, struct rundir **rundir)
     return error;
 }
 
+bool rundir_wait_for_orphans(const char *path)
+{
+    int directory_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = directory_fd < 0 ? -1 : openat(directory_fd, "tree.lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool waited = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+
+    while (waited && flock(fd, LOCK_SH) < 0 && errno == EINTR)
+        ;
+    if (fd >= 0)
+        close(fd);
+    if (directory_fd >= 0)
+        close(directory_fd);
+    return waited;
+}
+
 void rundir_release(struct rundir **rundir_pointer)
 {
     struct rundir *rundir = *rundir_pointer;

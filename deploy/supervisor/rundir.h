@@ -8,6 +8,7 @@
 #ifndef SUPERVISOR_RUNDIR_H
 #define SUPERVISOR_RUNDIR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct rundir;
@@ -19,6 +20,9 @@ struct rundir;
 int rundir_acquire(const char *path, int64_t wait_s, struct rundir **rundir);
 /* Gives the locks back. NULL-safe. */
 void rundir_release(struct rundir **rundir);
+/* Waits until the processes of a tree whose supervisor is gone have ended, however long that takes (each has
+ * its own limit). True if there were any. */
+bool rundir_wait_for_orphans(const char *path);
 /* The descriptor of tree.lock, for children to inherit. Borrowed. */
 int rundir_tree_fd(const struct rundir *rundir);
 

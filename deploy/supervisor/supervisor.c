@@ -2,7 +2,9 @@
 #include "deploy/supervisor/supervisor.h"
 
 #include "deploy/supervisor/control.h"
+#include "deploy/supervisor/notify.h"
 #include "deploy/supervisor/process.h"
+#include "deploy/supervisor/reaper.h"
 #include "deploy/supervisor/tree.h"
 
 #include "proto/build_info.h"
@@ -18,7 +20,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { FIRST_INHERITED_FD = 3, PATH_BYTES = 4096 };
+enum {
+    PATH_BYTES = 4096,
+    UNTENDED_MS = 10000,  /* a deadline that is over for longer was forgotten: let the manager restart us */
+    STOP_GRACE_MS = 15000 /* a stop's most, over the drain time: see "Stops in order" in README.md */
+};
 
 struct supervisor {
     const struct settings *settings;
@@ -27,6 +33,8 @@ struct supervisor {
     uv_signal_t on_term, on_int, on_hup;
     struct tree *tree;
     struct control *control;
+    struct notify *notify;
+    struct reaper *reaper;
     int http_fd, ops_fd, ready_fd;
     int64_t started_ms, started_wall_ms;
     bool was_ready, stops_on_hangup, reload_again;
@@ -35,25 +43,6 @@ struct supervisor {
     const char *variables[3];
     char api_url[300], ops_url[300];
 };
-
-static int find_directory(struct supervisor *supervisor)
-{
-    const char *given = getenv("SUPERVISOR_BIN_DIR");
-    ssize_t length;
-
-    if (given && *given) {
-        snprintf(supervisor->directory, sizeof(supervisor->directory), "%s", given);
-        return 0;
-    }
-    length = readlink("/proc/self/exe", supervisor->directory, sizeof(supervisor->directory) - 1);
-    if (length < 0) {
-        log_error(NULL, "no_program_directory", LOG_STR("problem", "/proc/self/exe cannot be read"));
-        return ERR_IO;
-    }
-    supervisor->directory[length] = '\0';
-    *strrchr(supervisor->directory, '/') = '\0';
-    return 0;
-}
 
 /* ---- what others are told ---- */
 
@@ -95,6 +84,30 @@ static void on_ready(void *context)
            supervisor->api_url, supervisor->api_url, supervisor->ops_url);
     fflush(stdout);
     tell_starter(supervisor);
+    notify_ready(supervisor->notify);
+}
+
+static void on_change(void *context)
+{
+    struct supervisor *supervisor = context;
+    char text[200];
+
+    tree_summarize(supervisor->tree, text, sizeof(text));
+    notify_status(supervisor->notify, text);
+}
+
+static bool is_healthy(void *context)
+{
+    const struct supervisor *supervisor = context;
+
+    return tree_is_tended(supervisor->tree, UNTENDED_MS);
+}
+
+static bool is_ours(void *context, int pid)
+{
+    const struct supervisor *supervisor = context;
+
+    return tree_has_process(supervisor->tree, pid);
 }
 
 /* Of this process; statsd shows it beside the others'. */
@@ -156,9 +169,8 @@ static void warn_of_fixed(const struct settings *now, const struct settings *nex
 }
 
 /* With bad settings every new process would park: better to keep the old ones. */
-static int reload(void *context)
+static int check_and_reload(struct supervisor *supervisor)
 {
-    struct supervisor *supervisor = context;
     struct settings next;
     int error = settings_load_with_password(&next, environ, ".env");
 
@@ -171,15 +183,38 @@ static int reload(void *context)
     return error < 0 ? error : tree_reload(supervisor->tree);
 }
 
+/* A manager that waits for the end of a reload must hear of it, also when nothing was done. */
+static int reload(void *context)
+{
+    struct supervisor *supervisor = context;
+    bool tells =
+        supervisor->was_ready && !tree_is_reloading(supervisor->tree) && !tree_is_stopping(supervisor->tree);
+
+    if (tells)
+        notify_reloading(supervisor->notify);
+    int error = check_and_reload(supervisor);
+    if (tells && error < 0)
+        notify_ready(supervisor->notify);
+    return error;
+}
+
 static void on_reloaded(void *context, bool whole)
 {
     struct supervisor *supervisor = context;
 
     control_tell_reloaded(supervisor->control, whole);
+    if (supervisor->was_ready && !tree_is_stopping(supervisor->tree))
+        notify_ready(supervisor->notify);
     if (!supervisor->reload_again || tree_is_stopping(supervisor->tree))
         return;
     supervisor->reload_again = false;
     reload(supervisor);
+}
+
+static void stop(struct supervisor *supervisor, bool at_once)
+{
+    notify_stopping(supervisor->notify, supervisor->settings->drain_s * 1000 + STOP_GRACE_MS);
+    tree_stop(supervisor->tree, at_once);
 }
 
 static void on_hangup_signal(uv_signal_t *handle, int number)
@@ -189,7 +224,7 @@ static void on_hangup_signal(uv_signal_t *handle, int number)
     (void)number;
     if (supervisor->stops_on_hangup && !process_has_terminal()) {
         log_info(NULL, "terminal_closed");
-        tree_stop(supervisor->tree, false);
+        stop(supervisor, false);
     } else if (reload(supervisor) == ERR_BUSY) {
         supervisor->reload_again = true; /* settings may have changed behind the reload that runs */
     }
@@ -202,7 +237,7 @@ static void on_stop_command(void *context)
     struct supervisor *supervisor = context;
 
     log_info(NULL, "stopping", LOG_STR("by", "command"));
-    tree_stop(supervisor->tree, false);
+    stop(supervisor, false);
 }
 
 static void on_stop_signal(uv_signal_t *handle, int number)
@@ -212,7 +247,7 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 
     log_info(NULL, at_once ? "stopping_at_once" : "stopping",
              LOG_STR("by", number == SIGINT ? "SIGINT" : "SIGTERM"));
-    tree_stop(supervisor->tree, at_once);
+    stop(supervisor, at_once);
 }
 
 static void on_gone(void *context)
@@ -273,6 +308,7 @@ static struct tree *make_tree(struct supervisor *supervisor)
                                    .lock_fd = rundir_tree_fd(supervisor->rundir),
                                    .variables = supervisor->variables,
                                    .limits = supervise_limits_default,
+                                   .on_change = on_change,
                                    .on_ready = on_ready,
                                    .on_reloaded = on_reloaded,
                                    .on_gone = on_gone,
@@ -282,15 +318,6 @@ static struct tree *make_tree(struct supervisor *supervisor)
     return tree_new(&supervisor->loop, &options);
 }
 
-static int ready_fd_of_environment(void)
-{
-    const char *text = getenv("SUPERVISOR_READY_FD");
-    uint64_t fd;
-
-    return text && span_to_u64(span_str(text), &fd) && fd >= FIRST_INHERITED_FD && fd <= INT32_MAX ? (int)fd
-                                                                                                   : -1;
-}
-
 static int acquire(struct supervisor *supervisor)
 {
     const struct control_options control_options = {.run_dir = supervisor->settings->run_dir,
@@ -298,7 +325,8 @@ static int acquire(struct supervisor *supervisor)
                                                     .reload = reload,
                                                     .stop = on_stop_command,
                                                     .context = supervisor};
-    int error = find_directory(supervisor);
+    const struct notify_options notify_options = {is_healthy, supervisor};
+    int error = process_find_directory(supervisor->directory, sizeof(supervisor->directory));
 
     if (error == 0)
         error = rundir_make("CODEBUDDY_DATA_DIR", supervisor->settings->data_dir);
@@ -310,8 +338,13 @@ static int acquire(struct supervisor *supervisor)
         return error;
     fix_variables(supervisor);
     supervisor->tree = make_tree(supervisor);
-    if (supervisor->tree)
-        supervisor->control = control_open(&supervisor->loop, &control_options);
+    if (!supervisor->tree)
+        return ERR_NOMEM;
+    supervisor->notify = notify_open(&supervisor->loop, &notify_options);
+    supervisor->reaper = reaper_new(&supervisor->loop, is_ours, supervisor);
+    if (!supervisor->notify || !supervisor->reaper)
+        return ERR_NOMEM;
+    supervisor->control = control_open(&supervisor->loop, &control_options);
     return supervisor->control ? 0 : ERR_IO;
 }
 
@@ -330,7 +363,7 @@ int supervisor_new(const struct settings *settings, struct rundir *rundir,
     supervisor->settings = settings;
     supervisor->rundir = rundir;
     supervisor->http_fd = supervisor->ops_fd = -1;
-    supervisor->ready_fd = ready_fd_of_environment();
+    supervisor->ready_fd = process_inherited_fd("SUPERVISOR_READY_FD");
     supervisor->started_ms = clock_now_ms();
     supervisor->started_wall_ms = clock_wall_ms();
     supervisor->stops_on_hangup = process_stops_on_hangup();
@@ -367,6 +400,8 @@ void supervisor_free(struct supervisor **supervisor_pointer)
     *supervisor_pointer = NULL;
     if (!supervisor)
         return;
+    notify_close(&supervisor->notify);
+    reaper_free(&supervisor->reaper);
     tree_free(&supervisor->tree);
     close_fd(supervisor->http_fd);
     close_fd(supervisor->ops_fd);

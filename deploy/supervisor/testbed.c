@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +74,7 @@ int testbed_set_up(void **state)
     char path[PATH_BYTES + 16];
 
     assert_non_null(bed);
-    bed->log_fd = bed->ready_fd = bed->terminal_fd = -1;
+    bed->log_fd = bed->ready_fd = bed->terminal_fd = bed->first_fd = -1;
     snprintf(bed->directory, sizeof(bed->directory), "/tmp/supervisor-test-XXXXXX");
     assert_non_null(mkdtemp(bed->directory));
     make_fakes(bed);
@@ -104,6 +105,48 @@ static void take_terminal(const struct testbed *bed)
         _exit(95);
 }
 
+/* A namespace of processes, for which one who is not root needs one of users as well. */
+static bool make_namespace(void)
+{
+    char text[64];
+    uid_t uid = geteuid();
+
+    if (unshare(CLONE_NEWPID) == 0)
+        return true;
+    if (unshare(CLONE_NEWUSER | CLONE_NEWPID) < 0)
+        return false;
+    int length = snprintf(text, sizeof(text), "%u %u 1", uid, uid);
+    int fd = open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC);
+    bool is_written = fd >= 0 && write(fd, text, (size_t)length) == length;
+    close(fd);
+    return is_written;
+}
+
+bool testbed_can_be_first(void)
+{
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(make_namespace() ? 0 : 1);
+    return testbed_wait_exit(pid) == 0;
+}
+
+/* In the child: goes on in the first process of a new namespace, and waits for that one in this. */
+static void become_first(int pid_fd)
+{
+    pid_t pid;
+    int status;
+
+    if (!make_namespace())
+        _exit(93);
+    pid = fork();
+    if (pid == 0)
+        return;
+    if (pid < 0 || write(pid_fd, &pid, sizeof(pid)) != sizeof(pid) || waitpid(pid, &status, 0) != pid)
+        _exit(92);
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 91);
+}
+
 /* Runs `program` in the bed's directory and environment; its output goes to `output_fd`. */
 static pid_t launch(struct testbed *bed, const char *program, const char *const *arguments, int output_fd)
 {
@@ -113,6 +156,8 @@ static pid_t launch(struct testbed *bed, const char *program, const char *const 
     if (pid > 0)
         return pid;
     take_terminal(bed);
+    if (bed->first_fd >= 0)
+        become_first(bed->first_fd);
     if (chdir(bed->directory) < 0 || dup2(output_fd, STDOUT_FILENO) < 0 || dup2(output_fd, STDERR_FILENO) < 0)
         _exit(97);
     execve(program, (char *const *)(uintptr_t)arguments, bed->environment);
@@ -123,8 +168,11 @@ void testbed_start(struct testbed *bed, const char *program)
 {
     const char *arguments[] = {program, NULL};
     int log_pipe[2], ready_pipe[2];
+    int first_pipe[2];
     char number[16];
 
+    assert_int_equal(pipe2(first_pipe, O_CLOEXEC), 0);
+    bed->first_fd = bed->is_first ? first_pipe[1] : -1;
     assert_int_equal(pipe2(log_pipe, O_CLOEXEC), 0);
     assert_int_equal(pipe2(ready_pipe, O_CLOEXEC), 0);
     fcntl(ready_pipe[1], F_SETFD, 0);
@@ -136,6 +184,11 @@ void testbed_start(struct testbed *bed, const char *program)
         close(bed->ready_fd);
     bed->pid = launch(bed, program, arguments, log_pipe[1]);
     testbed_unset_variable(bed, "SUPERVISOR_READY_FD");
+    if (bed->is_first)
+        assert_int_equal(read(first_pipe[0], &bed->first_pid, sizeof(pid_t)), sizeof(pid_t));
+    bed->first_fd = -1;
+    close(first_pipe[0]);
+    close(first_pipe[1]);
     bed->log_fd = log_pipe[0];
     bed->ready_fd = ready_pipe[0];
     close(log_pipe[1]);
@@ -231,6 +284,23 @@ void testbed_start_ready(struct testbed *bed, const char *program)
     expect(bed, "INFO supervisor", " ready api=");
 }
 
+bool testbed_someone_waits_for(const struct testbed *bed, const char *name)
+{
+    char path[PATH_BYTES + 64], line[256], inode[32];
+    struct stat status;
+    bool found = false;
+    FILE *locks = fopen("/proc/locks", "re");
+
+    snprintf(path, sizeof(path), "%s/%s", bed->directory, name);
+    if (stat(path, &status) < 0 || !locks)
+        _exit(94); /* called by a child of the test */
+    snprintf(inode, sizeof(inode), ":%ju ", (uintmax_t)status.st_ino);
+    while (!found && fgets(line, sizeof(line), locks))
+        found = strstr(line, "-> ") && strstr(line, inode);
+    fclose(locks);
+    return found;
+}
+
 int testbed_wait_exit(pid_t pid)
 {
     int status;
@@ -247,7 +317,7 @@ void testbed_drain_log(struct testbed *bed)
 
 void testbed_stop(struct testbed *bed, int signal_number)
 {
-    kill(bed->pid, signal_number);
+    kill(bed->is_first ? bed->first_pid : bed->pid, signal_number);
     assert_int_equal(testbed_wait_exit(bed->pid), 0);
     bed->pid = 0;
     testbed_drain_log(bed);
@@ -260,6 +330,8 @@ int testbed_tear_down(void **state)
     const char *arguments[] = {"rm", "-rf", bed->directory, NULL};
 
     if (bed->pid > 0) { /* a test failed: its children see the pipe close */
+        if (bed->first_pid > 0)
+            kill(bed->first_pid, SIGKILL);
         kill(bed->pid, SIGKILL);
         testbed_wait_exit(bed->pid);
     }

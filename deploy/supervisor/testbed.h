@@ -22,6 +22,9 @@ struct testbed {
     int variables_count;
     pid_t pid; /* 0: not running */
     int log_fd, ready_fd;
+    int first_fd;    /* of testbed.c */
+    bool is_first;   /* the next supervisor is the first process (PID 1) of a namespace of its own */
+    pid_t first_pid; /* of that one, as seen from here; `pid` is then a process that waits for it */
     int terminal_fd; /* the master of a terminal that the next supervisor gets; -1: none */
     int http_port, ops_port;
     struct buffer log; /* all that it and its children wrote */
@@ -38,6 +41,8 @@ void testbed_set_variable(struct testbed *bed, const char *name, const char *val
 void testbed_unset_variable(struct testbed *bed, const char *name);
 void testbed_replace_variable(struct testbed *bed, const char *name, const char *value);
 
+/* False if the system does not let us make a PID namespace. */
+bool testbed_can_be_first(void);
 void testbed_start(struct testbed *bed, const char *program);
 /* Waits for what the supervisor writes to SUPERVISOR_READY_FD. */
 void testbed_wait_ready(struct testbed *bed);
@@ -48,6 +53,8 @@ void testbed_start_ready(struct testbed *bed, const char *program);
 void testbed_stop(struct testbed *bed, int signal_number);
 /* Reads the log until all who write there are gone. */
 void testbed_drain_log(struct testbed *bed);
+/* True while a process is blocked in flock(2) on that file of the directory (proc(5), locks). */
+bool testbed_someone_waits_for(const struct testbed *bed, const char *name);
 /* The exit status, or -signal. */
 int testbed_wait_exit(pid_t pid);
 

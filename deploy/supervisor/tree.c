@@ -45,17 +45,14 @@ bool tree_is_stopping(const struct tree *tree)
     return tree->stop_turn >= 0;
 }
 
-bool tree_is_ready(const struct tree *tree)
+bool tree_is_reloading(const struct tree *tree)
 {
-    const struct member *member;
+    return tree->reloading;
+}
 
-    if (tree_is_stopping(tree))
-        return false;
-    DL_FOREACH (tree->members, member) {
-        if (!member->retiring && !member->replaces && member->table.state != SUPERVISE_READY)
-            return false;
-    }
-    return true;
+const struct member *tree_members(const struct tree *tree)
+{
+    return tree->members;
 }
 
 /* ---- reload: one member after another (order and manner: tree.h) ---- */
@@ -292,6 +289,7 @@ static void tell(struct tree *tree)
 {
     const struct tree_options *options = &tree->options;
 
+    options->on_change(options->context);
     if (tree->reload_ended) {
         tree->reload_ended = false;
         options->on_reloaded(options->context, tree->reload_whole);
@@ -389,14 +387,4 @@ void tree_start(struct tree *tree)
     DL_FOREACH (tree->members, member)
         member_handle(member, SUPERVISE_START, 0);
     tree_settle(tree);
-}
-
-json_t *tree_describe(const struct tree *tree)
-{
-    json_t *list = json_array();
-    const struct member *member;
-
-    DL_FOREACH (tree->members, member)
-        json_array_append_new(list, member_describe(member, clock_now_ms()));
-    return list;
 }

@@ -32,6 +32,7 @@ struct tree_options {      /* borrows all, for the tree's life */
     int lock_fd;                                    /* rundir_tree_fd */
     const char *const *variables;                   /* set for every child: NULL-terminated NAME=VALUE */
     struct supervise_limits limits;                 /* drain_ms complete */
+    void (*on_change)(void *context);               /* a process may have changed its state */
     void (*on_ready)(void *context);                /* once, when all are ready for the first time */
     void (*on_reloaded)(void *context, bool whole); /* once per tree_reload that returned 0 */
     void (*on_gone)(void *context);                 /* once, when a stop is over */
@@ -50,8 +51,15 @@ int tree_reload(struct tree *tree);
 /* Ordered and with a drain; `at_once`: SIGKILL to all. Idempotent; the second may follow the first. */
 void tree_stop(struct tree *tree, bool at_once);
 bool tree_is_stopping(const struct tree *tree);
+bool tree_is_reloading(const struct tree *tree);
 /* All are ready (those that a reload adds or retires aside). */
 bool tree_is_ready(const struct tree *tree);
+/* No deadline of a process is over by more than `slack_ms`: what was due was done. */
+bool tree_is_tended(const struct tree *tree, int64_t slack_ms);
+/* A process that was started and whose end has not been told yet. */
+bool tree_has_process(const struct tree *tree, int pid);
+/* "6 of 6 processes ready", "5 of 6 processes ready; credd-0 is backing off", into `text`. */
+void tree_summarize(const struct tree *tree, char *text, size_t size);
 /* For `status`: a list of objects, one per process: name, role, instance, state, pid (0: none), in_state_ms,
  * up_ms (since ready), restarts, last_exit (null: never), retry_in_ms, rss_bytes, retiring, numbers. Returns
  * owned, NULL when out of memory. */

@@ -55,6 +55,8 @@ json_t *member_describe(const struct member *member, int64_t now_ms);
 /* What a member needs of its tree. */
 uv_loop_t *tree_loop(struct tree *tree);
 const struct tree_options *tree_options(const struct tree *tree);
+/* The first of the list. */
+const struct member *tree_members(const struct tree *tree);
 /* Every callback that begins at a member ends with it: moves reload and stop on, frees who has left, sets the
  * timer. Never called in the midst of a walk over members. */
 void tree_settle(struct tree *tree);

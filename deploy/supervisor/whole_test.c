@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,7 +251,7 @@ static void reload_replaces_one_after_another(void **state)
     expect(bed, "fake terminated credd-0");
     expect(bed, "process_ready name=credd-0");
     expect(bed, "process_ready name=gateway-1000");
-    expect(bed, "fake terminated gateway-0");
+    expect(bed, "process_stopping name=gateway-0");
     expect(bed, "process_ready name=upstream-worker-1000");
     expect(bed, "process_stopping name=upstream-worker-0");
     expect(bed, "process_ready name=upstream-worker-1001");
@@ -485,6 +486,34 @@ static void the_next_supervisor_waits_for_the_last_ones_children(void **state)
     close(former_log_fd);
 }
 
+/* `stop` is what systemd runs when the supervisor died: it returns once the last of its children is gone. */
+static void stop_waits_for_a_dead_supervisors_children(void **state)
+{
+    struct testbed *bed = *state;
+    char fifo[PATH_BYTES + 16];
+    pid_t opener;
+
+    snprintf(fifo, sizeof(fifo), "%s/fifo", bed->directory);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    testbed_write_file(bed, "credd", "linger\n");
+    testbed_start_ready(bed, SUPERVISOR_FAST);
+    kill(bed->pid, SIGKILL);
+    assert_int_equal(testbed_wait_exit(bed->pid), -SIGKILL);
+    bed->pid = 0;
+    expect_anywhere(bed, "fake orphaned credd-0");
+    opener = fork();
+    if (opener == 0) { /* lets credd-0 go, but only once `stop` waits for the lock */
+        while (!testbed_someone_waits_for(bed, "run/tree.lock"))
+            sched_yield();
+        _exit(open(fifo, O_WRONLY | O_CLOEXEC) < 0);
+    }
+    expect_run(bed, 0, "stopped (the supervisor was gone already)", "stop");
+    assert_int_equal(testbed_wait_exit(opener), 0);
+    expect_run(bed, EXIT_NOT_RUNNING, "not running", "stop");
+    testbed_drain_log(bed);
+    expect_anywhere(bed, "fake exits credd-0");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, testbed_set_up, testbed_tear_down)
@@ -510,6 +539,7 @@ int main(void)
         TEST(ctrl_c_drains_in_order),
         TEST(a_terminal_that_closes_is_a_stop),
         TEST(the_next_supervisor_waits_for_the_last_ones_children),
+        TEST(stop_waits_for_a_dead_supervisors_children),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
