@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "statsd/hub.h"
+#include "statsd/ledger.h"
 #include "proto/build_info.h"
 #include "proto/clock.h"
 #include "proto/error.h"
@@ -223,6 +224,12 @@ static int64_t queued_events(void *context)
     return (int64_t)(inbox_gathered_count(inbox) + inbox_sealed_count(inbox));
 }
 
+static int64_t memory_bytes(void *context)
+{
+    (void)context;
+    return ledger_memory_bytes();
+}
+
 static void report_ledger(struct hub *hub)
 {
     const struct writer_counters *counters = writer_counters(hub->writer);
@@ -343,6 +350,7 @@ struct hub *hub_open(struct service *service, int *exit_code)
     service_on_drain(service, on_drain, hub);
     service_on_orphaned(service, sender_is_connected, hub);
     service_report_gauge(service, "queued_events", queued_events, hub);
+    service_report_gauge(service, "ledger_memory_bytes", memory_bytes, hub);
     uv_timer_start(hub->tick, on_tick, 0, REPORT_MS);
     return hub;
 }

@@ -444,6 +444,11 @@ int ledger_tidy(struct ledger *ledger, const struct retention *retention, int64_
     return end_transaction(ledger, code);
 }
 
+int64_t ledger_memory_bytes(void)
+{
+    return sqlite3_memory_used();
+}
+
 int64_t ledger_backlog_count(const struct ledger *ledger)
 {
     return ledger->backlog_count;

@@ -45,6 +45,10 @@ int ledger_commit(struct ledger *ledger, struct span train, const struct counter
  * ledger_commit. */
 int ledger_tidy(struct ledger *ledger, const struct retention *retention, int64_t now_wall_ms, bool *more);
 
+/* Bytes that SQLite holds in this process: the page caches of the writer and of the reader, which fill as the
+ * ledger grows and then stay (ledger_schema.c, reader.c), and what a question needs. From any thread. */
+int64_t ledger_memory_bytes(void);
+
 /* Events that have no sums by minute and hour yet, as the last ledger_open or ledger_tidy left it. */
 int64_t ledger_backlog_count(const struct ledger *ledger);
 

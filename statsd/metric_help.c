@@ -39,6 +39,7 @@ static const struct {
     {"codebuddy2api_ledger_commits", "Transactions written."},
     {"codebuddy2api_ledger_queued_events", "Events received and not yet durable."},
     {"codebuddy2api_ledger_commit_duration_seconds", "How long the last commit took."},
+    {"codebuddy2api_ledger_memory_bytes", "Memory of the ledger's caches, which fill as it grows."},
     {"codebuddy2api_ledger_repeated_events", "Events that the ledger had already."},
     {"codebuddy2api_metrics_refused", "Reported numbers that were not accepted."},
     {"codebuddy2api_credentials", "Credentials by state."},
