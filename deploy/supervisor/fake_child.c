@@ -7,12 +7,14 @@
  *   never     lives, but is never ready           mute      ready, then never another line
  *   deaf      mute, and ignores SIGABRT           stubborn  alive, but ignores SIGTERM
  *   chatty    normal, but says nonsense first     linger    normal; orphaned, it waits for $FAKE_DIR/fifo
+ *   kernel    normal, but in the kernel's hands (state D) from its first line until $FAKE_DIR/fifo is opened
  *   forks     normal, but first leaves behind three processes without a parent, which end at once
  *
  * What happens to it goes to standard error, a line each: `fake EVENT ROLE-INSTANCE …`. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -22,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,6 +110,15 @@ static void wait_for_fifo(void)
     while (fd < 0 && errno == EINTR);
 }
 
+/* Whoever waits for a child as vfork(2) does is in state D. */
+static void wait_in_kernel(void)
+{
+    if (syscall(SYS_clone, CLONE_VFORK | SIGCHLD, 0, 0, 0, 0) == 0) {
+        wait_for_fifo();
+        _exit(0);
+    }
+}
+
 /* Grandchildren whose parent is gone before they are. */
 static void leave_orphans(void)
 {
@@ -184,6 +196,8 @@ int main(int argc, char **argv)
         tell(fd, "hello\n\nalive x\nalive =\001\377\nre");
     if (strcmp(mode, "never") != 0 && !tell(fd, strcmp(mode, "chatty") == 0 ? "\nready\n" : "ready\n"))
         return 97;
+    if (strcmp(mode, "kernel") == 0)
+        wait_in_kernel();
     live(fd, strcmp(mode, "mute") != 0 && strcmp(mode, "deaf") != 0 && strcmp(mode, "never") != 0,
          strcmp(mode, "linger") == 0);
     return 0;

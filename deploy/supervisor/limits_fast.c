@@ -6,6 +6,8 @@
 const struct supervise_limits supervise_limits_default = {
     .start_ms = 2000,
     .silence_ms = 2000,
+    .starved_most_ms = 6000,
+    .starved_look_ms = 100,
     .abort_grace_ms = 200,
     .drain_ms = 2000,
     .backoff_first_ms = 50,

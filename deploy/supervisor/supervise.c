@@ -12,7 +12,7 @@ static enum supervise_action enter(struct supervise *s, enum supervise_state sta
                                    enum supervise_action action, int64_t now_ms)
 {
     s->state = state;
-    s->since_ms = now_ms;
+    s->since_ms = s->heard_ms = now_ms;
     s->deadline_ms = deadline_ms;
     return action;
 }
@@ -77,6 +77,7 @@ static enum supervise_action become_ready(struct supervise *s, int64_t detail, i
 static enum supervise_action hear(struct supervise *s, int64_t detail, int64_t now_ms)
 {
     (void)detail;
+    s->heard_ms = now_ms;
     s->deadline_ms = now_ms + s->limits->silence_ms;
     return SUPERVISE_DO_NOTHING;
 }
@@ -95,11 +96,14 @@ static enum supervise_action fail(struct supervise *s, int64_t detail, int64_t n
     return after_failure(s, detail, now_ms);
 }
 
-static enum supervise_action check_hang(struct supervise *s, int64_t detail, int64_t now_ms)
+static enum supervise_action check_hang(struct supervise *s, int64_t is_starved, int64_t now_ms)
 {
-    (void)detail;
     if (now_ms < s->deadline_ms)
         return SUPERVISE_DO_NOTHING;
+    if (is_starved && now_ms - s->heard_ms < s->limits->starved_most_ms) {
+        s->deadline_ms = now_ms + s->limits->starved_look_ms;
+        return SUPERVISE_DO_NOTHING;
+    }
     settle_health(s, now_ms);
     return enter_stopping(s, SUPERVISE_THEN_FAILED, now_ms + s->limits->abort_grace_ms, SUPERVISE_DO_ABORT,
                           now_ms);

@@ -15,7 +15,8 @@
  * follows once the process is gone: [s] it stays stopped, [r] it starts again at once (asked for), [f] it has
  * failed. `failed`: exit 78 parks; anything else starts again, at once after the first failure, then after
  * 100 ms, 200 ms … 30 s. Ten seconds of health wipe the slate clean.
- * `time` acts only when its limit is over: no `ready` in 30 s and no line for 10 s are both a hang. */
+ * `time` acts only when its limit is over: no `ready` in 30 s and no line for 10 s are both a hang, unless the
+ * process is starved (starved.h): then it gets up to a minute. */
 /* clang-format on */
 #ifndef SUPERVISOR_SUPERVISE_H
 #define SUPERVISOR_SUPERVISE_H
@@ -39,7 +40,7 @@ enum supervise_event {
     SUPERVISE_IS_ALIVE,    /* the child's line `alive …` */
     SUPERVISE_IS_DRAINING, /* the child's line `draining`: it stops by itself unless it was asked to */
     SUPERVISE_HAS_EXITED,  /* detail: its exit status, or -signal. A failed spawn is EXIT_SYSTEM. */
-    SUPERVISE_TIME,        /* time has passed */
+    SUPERVISE_TIME,        /* time has passed. detail: 1 if the process is starved */
     SUPERVISE_STOP,        /* detail: when to send SIGKILL, monotonic ms */
     SUPERVISE_RELOAD,      /* replace the process in place */
     SUPERVISE_KILL,        /* stop, without a drain */
@@ -57,6 +58,8 @@ enum supervise_action {
 struct supervise_limits {
     int64_t start_ms;         /* from spawn to `ready`; longer is a hang */
     int64_t silence_ms;       /* between two lines of a ready child; longer is a hang */
+    int64_t starved_most_ms;  /* for one who is starved, in the place of those two */
+    int64_t starved_look_ms;  /* how often we look whether it still is */
     int64_t abort_grace_ms;   /* from SIGABRT to SIGKILL */
     int64_t drain_ms;         /* from SIGTERM to SIGKILL */
     int64_t backoff_first_ms; /* delay of the second restart in a row; doubles from there */
@@ -74,6 +77,7 @@ struct supervise {
     const struct supervise_limits *limits; /* borrows */
     enum supervise_state state;
     enum supervise_after after; /* STOPPING: what follows */
+    int64_t heard_ms;           /* STARTING, READY: its last line, or the start */
     int64_t since_ms;           /* when the state was entered */
     int64_t deadline_ms;        /* when `time` acts next; SUPERVISE_NEVER if not */
     int64_t delay_ms;           /* the delay before the restart after the next failure */

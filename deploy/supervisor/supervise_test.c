@@ -12,6 +12,8 @@ enum { NOW_MS = 1000000 };
 
 static const struct supervise_limits limits = {.start_ms = 30000,
                                                .silence_ms = 10000,
+                                               .starved_most_ms = 60000,
+                                               .starved_look_ms = 1000,
                                                .abort_grace_ms = 2000,
                                                .drain_ms = 35000,
                                                .backoff_first_ms = 100,
@@ -271,9 +273,39 @@ static void a_reload_forgets_the_backoff(void **state)
     assert_int_equal(supervise_handle(&s, SUPERVISE_HAS_EXITED, 1, NOW_MS + 2), SUPERVISE_DO_SPAWN);
 }
 
+/* Looked at again and again, as long as it starves; one look that finds it idle, or a minute, is the end. */
+static void who_is_starved_gets_a_minute(void **state)
+{
+    struct supervise s = in_state(SUPERVISE_READY, 0);
+
+    (void)state;
+    for (int64_t t = 10000; t < 60000; t += 1000) {
+        assert_int_equal(s.deadline_ms, NOW_MS + t);
+        assert_int_equal(supervise_handle(&s, SUPERVISE_TIME, 1, NOW_MS + t), SUPERVISE_DO_NOTHING);
+    }
+    assert_int_equal(supervise_handle(&s, SUPERVISE_TIME, 1, NOW_MS + 60000), SUPERVISE_DO_ABORT);
+
+    s = in_state(SUPERVISE_READY, 0);
+    assert_int_equal(supervise_handle(&s, SUPERVISE_TIME, 1, NOW_MS + 10000), SUPERVISE_DO_NOTHING);
+    assert_int_equal(supervise_handle(&s, SUPERVISE_TIME, 0, NOW_MS + 11000), SUPERVISE_DO_ABORT);
+
+    s = in_state(SUPERVISE_READY, 0);
+    assert_int_equal(supervise_handle(&s, SUPERVISE_TIME, 1, NOW_MS + 10000), SUPERVISE_DO_NOTHING);
+    supervise_handle(&s, SUPERVISE_IS_ALIVE, 0, NOW_MS + 10500); /* it spoke: all is as before */
+    assert_int_equal(s.deadline_ms, NOW_MS + 20500);
+    assert_int_equal(supervise_handle(&s, SUPERVISE_TIME, 1, NOW_MS + 65000), SUPERVISE_DO_NOTHING);
+
+    s = in_state(SUPERVISE_STARTING, 0);
+    assert_int_equal(supervise_handle(&s, SUPERVISE_TIME, 1, NOW_MS + 30000), SUPERVISE_DO_NOTHING);
+    supervise_handle(&s, SUPERVISE_IS_READY, 0, NOW_MS + 30500);
+    assert_int_equal(s.state, SUPERVISE_READY);
+    assert_int_equal(s.failures_count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_is_starved_gets_a_minute),
         cmocka_unit_test(every_cell_does_what_the_table_says),
         cmocka_unit_test(backoff_doubles_to_its_limit),
         cmocka_unit_test(health_wipes_the_slate_clean),

@@ -253,7 +253,7 @@ static void on_polled(uv_check_t *check)
     uv_check_stop(check);
     uv_idle_stop(&tree->no_sleep);
     DL_FOREACH (tree->members, member)
-        member_handle(member, SUPERVISE_TIME, 0);
+        member_tick(member);
     tree_settle(tree);
 }
 

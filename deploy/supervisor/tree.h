@@ -61,8 +61,8 @@ bool tree_has_process(const struct tree *tree, int pid);
 /* "6 of 6 processes ready", "5 of 6 processes ready; credd-0 is backing off", into `text`. */
 void tree_summarize(const struct tree *tree, char *text, size_t size);
 /* For `status`: a list of objects, one per process: name, role, instance, state, pid (0: none), in_state_ms,
- * up_ms (since ready), restarts, last_exit (null: never), retry_in_ms, rss_bytes, retiring, numbers. Returns
- * owned, NULL when out of memory. */
+ * up_ms (since ready), restarts, last_exit (null: never), retry_in_ms, rss_bytes, silent_ms (since its last
+ * line), retiring, numbers. Returns owned, NULL when out of memory. */
 json_t *tree_describe(const struct tree *tree);
 
 #endif

@@ -92,6 +92,8 @@ static void on_report(void *context, const struct report *report)
 
     if (report->type == REPORT_ALIVE)
         member->last_report = *report;
+    starved_sample_read(child_pid(member->child), &member->heard);
+    member->starves = false;
     take_log_level(member, report);
     member_handle(member, events[report->type], 0);
     tree_settle(member->tree);
@@ -146,6 +148,8 @@ static int spawn(struct member *member)
         add_socket(&spec, options->http_fd, "http");
     else if (member->role == ROLE_STATSD)
         add_socket(&spec, options->ops_fd, "ops");
+    member->heard = (struct starved_sample){0};
+    member->starves = false;
     error = child_start(tree_loop(member->tree), &spec, &events, &member->child);
     if (error == 0)
         log_info(NULL, "process_started", LOG_STR("name", member->name),
@@ -216,6 +220,25 @@ void member_handle(struct member *member, enum supervise_event event, int64_t de
         signal_child(member, action);
 }
 
+void member_tick(struct member *member)
+{
+    const struct supervise *table = &member->table;
+    int64_t now_ms = clock_now_ms(), silent_ms = now_ms - table->heard_ms;
+    struct starved_sample now = {0};
+    bool is_starved = false;
+
+    if (member->child && now_ms >= table->deadline_ms) {
+        starved_sample_read(child_pid(member->child), &now);
+        is_starved = starved_judge(&member->heard, &now, silent_ms);
+    }
+    member_handle(member, SUPERVISE_TIME, is_starved);
+    if (!is_starved || member->starves || table->state == SUPERVISE_STOPPING)
+        return;
+    member->starves = true; /* one line for each silence */
+    log_warning(NULL, "process_starved", LOG_STR("name", member->name), LOG_INT("silent_ms", silent_ms),
+                LOG_STR("problem", now.state == 'D' ? "it waits for disk or memory" : "it gets no CPU"));
+}
+
 static json_t *describe_numbers(const struct report *report)
 {
     json_t *numbers = json_object();
@@ -250,7 +273,7 @@ json_t *member_describe(const struct member *member, int64_t now_ms)
 
     if (member->has_exited)
         describe_exit(member->last_exit, last_exit, sizeof(last_exit));
-    return json_pack("{s:s, s:s, s:i, s:s, s:i, s:I, s:I, s:i, s:i, s:s?, s:I, s:I, s:b, s:o}", "name",
+    return json_pack("{s:s, s:s, s:i, s:s, s:i, s:I, s:I, s:i, s:i, s:s?, s:I, s:I, s:I, s:b, s:o}", "name",
                      member->name, "role", member_role_name(member), "instance", member->instance, "state",
                      supervise_state_name(table->state), "pid", pid, "in_state_ms",
                      (json_int_t)(now_ms - table->since_ms), "up_ms",
@@ -258,6 +281,7 @@ json_t *member_describe(const struct member *member, int64_t now_ms)
                      "restarts", (int)member->restarts_count, "hangs", (int)member->hangs_count, "last_exit",
                      member->has_exited ? last_exit : NULL, "retry_in_ms",
                      (json_int_t)(waits ? table->deadline_ms - now_ms : 0), "rss_bytes",
-                     (json_int_t)(pid ? read_rss_bytes(pid) : 0), "retiring", member->retiring, "numbers",
-                     describe_numbers(&member->last_report));
+                     (json_int_t)(pid ? read_rss_bytes(pid) : 0), "silent_ms",
+                     (json_int_t)(pid ? now_ms - table->heard_ms : 0), "retiring", member->retiring,
+                     "numbers", describe_numbers(&member->last_report));
 }

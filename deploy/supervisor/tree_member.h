@@ -5,6 +5,7 @@
 #define SUPERVISOR_TREE_MEMBER_H
 
 #include "deploy/supervisor/child.h"
+#include "deploy/supervisor/starved.h"
 #include "deploy/supervisor/tree.h"
 #include "proto/settings.h"
 
@@ -38,6 +39,8 @@ struct member {
     bool has_exited;
     int last_exit; /* exit status, or -signal */
     struct report last_report;
+    struct starved_sample heard; /* how it was at its last line */
+    bool starves;                /* and how we found it since */
     struct member *prev, *next;
 };
 
@@ -46,6 +49,8 @@ struct member *member_new(struct tree *tree, enum tree_role role, int instance);
 void member_free(struct member **member);
 /* Feeds the table, does what it says and logs the change; the tree draws its conclusions in tree_settle. */
 void member_handle(struct member *member, enum supervise_event event, int64_t detail);
+/* Time has passed: looks how one fares who is overdue, and tells the table. */
+void member_tick(struct member *member);
 const char *member_role_name(const struct member *member);
 int member_stop_turn(const struct member *member);
 bool member_overlaps(const struct member *member);

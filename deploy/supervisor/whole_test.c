@@ -192,6 +192,50 @@ static void a_frozen_process_is_replaced(void **state)
     testbed_stop(bed, SIGTERM);
 }
 
+/* In the kernel's hands for longer than a hang takes (2 s here): it is waited for, and goes on. */
+static void a_process_that_waits_for_the_machine_is_not_hung(void **state)
+{
+    struct testbed *bed = *state;
+    char fifo[PATH_BYTES + 16];
+    int64_t pid;
+    int fd;
+
+    snprintf(fifo, sizeof(fifo), "%s/fifo", bed->directory);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    testbed_write_file(bed, "credd", "kernel\n");
+    testbed_start_ready(bed, SUPERVISOR_FAST);
+    pid = testbed_status_number(bed, "credd-0", "pid");
+    expect(bed, "WARNING", "process_starved", "name=credd-0", "disk or memory");
+    fd = open(fifo, O_WRONLY | O_CLOEXEC); /* lets it go on */
+    assert_true(fd >= 0);
+    while (testbed_status_number(bed, "credd-0", "silent_ms") > 1000)
+        ;
+    assert_int_equal(testbed_status_number(bed, "credd-0", "pid"), pid);
+    assert_int_equal(testbed_status_number(bed, "credd-0", "hangs"), 0);
+    close(fd);
+    testbed_stop(bed, SIGTERM);
+    assert_null(memmem(bed->log.data, bed->log.length, "process_hung", strlen("process_hung")));
+}
+
+/* And when that does not end (6 s here), it is killed like a hang. */
+static void a_process_that_waits_for_good_is_replaced(void **state)
+{
+    struct testbed *bed = *state;
+    char fifo[PATH_BYTES + 16];
+
+    snprintf(fifo, sizeof(fifo), "%s/fifo", bed->directory);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    testbed_write_file(bed, "credd", "kernel\n");
+    testbed_start_ready(bed, SUPERVISOR_FAST);
+    testbed_write_file(bed, "credd", "normal\n");
+    expect(bed, "WARNING", "process_starved", "name=credd-0");
+    expect(bed, "ERROR", "process_hung", "name=credd-0");
+    expect(bed, "process_exited", "name=credd-0", "exit=SIGKILL");
+    expect(bed, "process_ready", "name=credd-0");
+    close(open(fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC)); /* its child, who waits there */
+    testbed_stop(bed, SIGTERM);
+}
+
 /* Frozen for longer than the limit, then let go: the children's lines that piled up count first. */
 static void a_frozen_supervisor_blames_nobody(void **state)
 {
@@ -524,6 +568,8 @@ int main(void)
         TEST(exit_78_parks_until_a_person_reloads),
         TEST(a_silent_process_is_aborted_and_started_again),
         TEST(a_frozen_process_is_replaced),
+        TEST(a_process_that_waits_for_the_machine_is_not_hung),
+        TEST(a_process_that_waits_for_good_is_replaced),
         TEST(a_frozen_supervisor_blames_nobody),
         TEST(a_process_that_will_not_stop_is_killed_in_its_turn),
         TEST(a_second_signal_kills_at_once),
