@@ -295,6 +295,8 @@ static void fail_change(struct call *call, int error, const struct field_problem
 {
     if (error == ERR_INVALID)
         call_fail(call, FAILURE_BAD_FIELD, problem->field, problem->text);
+    else if (error == ERR_EXISTS)
+        call_fail(call, FAILURE_CHANGED_MEANWHILE, problem->field, problem->text);
     else if (error == ERR_TOO_LARGE)
         call_fail(call, FAILURE_BAD_FIELD, NULL, "There are as many API keys as there may be.");
     else
@@ -417,7 +419,10 @@ static void audit_settings(const struct call *call, const json_t *changes)
 static int plan_set(struct change *change, struct buffer *document)
 {
     struct field_problem problem;
-    int error = run_settings_plan(change->office->settings, json_object_get(change->arguments, "settings"),
+    struct run_settings *settings = change->office->settings;
+    int error = run_settings_expect(settings, json_object_get(change->arguments, "expected"), &problem);
+    if (error == 0)
+        error = run_settings_plan(settings, json_object_get(change->arguments, "settings"),
                                   call_actor(change->call), clock_wall_ms(), &problem, document);
     if (error < 0)
         fail_change(change->call, error, &problem);
@@ -440,10 +445,13 @@ static void settle_set(struct change *change, int error)
 static void answer_set(void *owner, struct call *call, const json_t *arguments)
 {
     static const struct change_kind kind = {RUN_SETTINGS_FILE, plan_set, settle_set};
-    if (json_is_object(json_object_get(arguments, "settings")))
-        enqueue(owner, &kind, call, arguments);
-    else
+    const json_t *expected = json_object_get(arguments, "expected");
+    if (!json_is_object(json_object_get(arguments, "settings")))
         call_fail(call, FAILURE_BAD_FIELD, "settings", "It must be an object of settings.");
+    else if (expected && !json_is_object(expected))
+        call_fail(call, FAILURE_BAD_FIELD, "expected", "It must be an object of settings.");
+    else
+        enqueue(owner, &kind, call, arguments);
 }
 
 int office_serve(struct office *office, uv_loop_t *loop, struct calls *calls, void (*changed)(void *context),
@@ -454,7 +462,7 @@ int office_serve(struct office *office, uv_loop_t *loop, struct calls *calls, vo
         {"keys.create", answer_create, "name models rpm max_in_flight expires_at"},
         {"keys.revoke", answer_revoke, "id"},
         {"settings.get", answer_get, ""},
-        {"settings.set", answer_set, "settings"},
+        {"settings.set", answer_set, "settings expected"},
         {NULL, NULL, NULL},
     };
     office->loop = loop;

@@ -255,24 +255,57 @@ static json_t *describe_row(const struct setting *row)
     return NULL;
 }
 
+/* Returns owned, NULL when out of memory. */
+static json_t *show_value(const struct run_settings *settings, const struct setting *row)
+{
+    struct buffer text = {0};
+    int error = setting_append_value(&text, live_settings(settings->live), row);
+    json_t *value = error == 0 ? typed(row, buffer_span(&text)) : NULL;
+    buffer_fini(&text);
+    return value;
+}
+
 static json_t *describe_setting(const struct run_settings *settings, size_t i, const char *name)
 {
     const struct setting *row = &setting_rows[i];
     const struct settings *now = live_settings(settings->live);
     const json_t *entry = json_object_get(settings->stored, name);
-    struct buffer text = {0};
-    json_t *object = setting_append_value(&text, now, row) == 0 ? describe_row(row) : NULL;
+    json_t *object = describe_row(row);
     const char *source = setting_source_word(now->sources[i]);
-    bool is_whole = object && json_object_set_new(object, "value", typed(row, buffer_span(&text))) == 0 &&
+    bool is_whole = object && json_object_set_new(object, "value", show_value(settings, row)) == 0 &&
                     json_object_set_new(object, "source", json_string(source)) == 0;
     if (is_whole && entry)
         is_whole = json_object_set(object, "set_by", json_object_get(entry, "set_by")) == 0 &&
                    json_object_set(object, "set_at", json_object_get(entry, "set_at")) == 0;
-    buffer_fini(&text);
     if (is_whole)
         return object;
     json_decref(object);
     return NULL;
+}
+
+int run_settings_expect(const struct run_settings *settings, const json_t *expected,
+                        struct field_problem *problem)
+{
+    const char *name;
+    bool is_file;
+    int error = 0;
+    json_t *value, *members = (json_t *)(uintptr_t)expected; /* jansson's iteration takes no const */
+    json_object_foreach (members, name, value) {
+        const struct setting *row = setting_find(span_str(name), &is_file);
+        if (!row || is_file)
+            return field_problem_set(problem, name, "is not a setting");
+        json_t *shown = show_value(settings, row);
+        if (!shown)
+            error = ERR_NOMEM;
+        else if (!json_equal(shown, value))
+            error = ERR_EXISTS;
+        json_decref(shown);
+        if (error == ERR_EXISTS)
+            (void)field_problem_set(problem, name, "has another value by now: nothing was changed");
+        if (error < 0)
+            return error;
+    }
+    return 0;
 }
 
 json_t *run_settings_describe(const struct run_settings *settings)

@@ -28,6 +28,11 @@ void run_settings_close(struct run_settings **settings); /* NULL-safe */
  * `problem`; ERR_NOMEM. */
 int run_settings_plan(struct run_settings *settings, const json_t *changes, const char *actor,
                       int64_t wall_ms, struct field_problem *problem, struct buffer *document);
+/* Whether settings are what whoever wants to change them takes them for. `expected`: values by full name, as
+ * run_settings_describe shows them; NULL: nothing is. 0; ERR_EXISTS if one has another value by now, or
+ * ERR_INVALID if a name is no setting's, with `problem`; ERR_NOMEM. */
+int run_settings_expect(const struct run_settings *settings, const json_t *expected,
+                        struct field_problem *problem);
 /* The planned text is durable: it is in effect in `live` from now on. Or it is not: nothing has changed. 0 or
  * ERR_NOMEM (then it comes with the next start). */
 int run_settings_settle(struct run_settings *settings, bool is_durable);

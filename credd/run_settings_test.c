@@ -128,6 +128,33 @@ static void test_changes_hold_over_a_restart_and_can_be_undone(void **state)
     assert_string_equal(shown(world, "CODEBUDDY_ROTATION_COUNT", "set_by"), "none");
 }
 
+static int expect(struct world *world, const char *text)
+{
+    json_t *expected = json_loads(text, 0, NULL);
+    int error = run_settings_expect(world->settings, expected, &world->problem);
+    json_decref(expected);
+    return error;
+}
+
+static void test_what_is_expected_is_what_is_shown(void **state)
+{
+    struct world *world = *state;
+    assert_int_equal(run_settings_expect(world->settings, NULL, &world->problem), 0);
+    assert_int_equal(expect(world, "{}"), 0);
+    assert_int_equal(expect(world, "{\"CODEBUDDY_ROTATION_COUNT\":7,\"CODEBUDDY_PASSWORD\":null,"
+                                   "\"CODEBUDDY_ACCESS_LOG\":true,\"CODEBUDDY_LOG_LEVEL\":\"INFO\"}"),
+                     0);
+    assert_int_equal(change(world, "{\"CODEBUDDY_ROTATION_COUNT\":3}"), 0);
+    assert_int_equal(expect(world, "{\"CODEBUDDY_ACCESS_LOG\":true,\"CODEBUDDY_ROTATION_COUNT\":7}"),
+                     ERR_EXISTS);
+    assert_string_equal(world->problem.field, "CODEBUDDY_ROTATION_COUNT");
+    assert_int_equal(expect(world, "{\"CODEBUDDY_ROTATION_COUNT\":\"3\"}"), ERR_EXISTS); /* not a text */
+    assert_int_equal(expect(world, "{\"CODEBUDDY_PASSWORD\":\"p\"}"), ERR_EXISTS); /* nobody may guess it */
+    assert_int_equal(expect(world, "{\"CODEBUDDY_ROTATION_COUNT\":3}"), 0);
+    assert_int_equal(expect(world, "{\"CODEBUDDY_NO_SUCH\":3}"), ERR_INVALID);
+    assert_string_equal(world->problem.field, "CODEBUDDY_NO_SUCH");
+}
+
 static void test_lines_are_kept(void **state)
 {
     struct world *world = *state;
@@ -219,6 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(test) cmocka_unit_test_setup_teardown(test, world_open, world_close)
         T(test_changes_hold_over_a_restart_and_can_be_undone),
+        T(test_what_is_expected_is_what_is_shown),
         T(test_lines_are_kept),
         T(test_descriptions),
         T(test_what_is_refused_changes_nothing),

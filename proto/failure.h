@@ -50,7 +50,9 @@
     F(FAILURE_UNAVAILABLE, 503, "server_error", "unavailable", "The service is starting or stopping.")       \
     F(FAILURE_UPSTREAM_TIMEOUT, 504, "upstream_error", "upstream_timeout", "The upstream took too long.")    \
     F(FAILURE_CROSS_SITE, 403, "permission_error", "cross_site",                                             \
-      "A session serves pages of this server only; this request does not show that it comes from one.")
+      "A session serves pages of this server only; this request does not show that it comes from one.")      \
+    F(FAILURE_CHANGED_MEANWHILE, 409, "invalid_request_error", "changed_meanwhile",                          \
+      "Somebody else changed it meanwhile.")
 
 enum failure {
     FAILURE_NONE = 0, /* no failure */

@@ -129,6 +129,19 @@ test('a setting changes for the next request, everywhere, and back', async () =>
   assert.equal((await back.json()).settings.CODEBUDDY_MODELS.source, 'environment');
 });
 
+test('who changes a setting can say what it was, and two who do the same do not undo each other', async () => {
+  const set = (value, expected) => send('POST', '/api/settings', { settings: { CODEBUDDY_KEEPALIVE_S: value }, expected: { CODEBUDDY_KEEPALIVE_S: expected } });
+  const { settings } = await (await send('GET', '/api/settings')).json();
+  const first = settings.CODEBUDDY_KEEPALIVE_S.value;
+  const answers = await Promise.all([first + 1, first + 2, first + 3].map((value) => set(value, first)));
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 409, 409]);
+  const won = first + 1 + answers.findIndex(({ status }) => status === 200);
+  await expectError(answers.find(({ status }) => status === 409), 409, { param: 'CODEBUDDY_KEEPALIVE_S', code: 'changed_meanwhile' });
+  assert.equal((await (await send('GET', '/api/settings')).json()).settings.CODEBUDDY_KEEPALIVE_S.value, won);
+  await expectError(await set(first, 'text'), 409, { param: 'CODEBUDDY_KEEPALIVE_S' });
+  assert.equal((await send('POST', '/api/settings', { settings: { CODEBUDDY_KEEPALIVE_S: null }, expected: { CODEBUDDY_KEEPALIVE_S: won, CODEBUDDY_PASSWORD: null, CODEBUDDY_MODELS: 's:chunks,b', CODEBUDDY_ACCESS_LOG: true } })).status, 200);
+});
+
 test('what is wrong with a setting is said by name, and nothing changes', async () => {
   const bad = [
     [{ CODEBUDDY_MODELS: 'x', CODEBUDDY_PORT: 1 }, 'CODEBUDDY_PORT'],

@@ -88,7 +88,7 @@ const rows = {
     bad: () => [
       [{}, 'settings'], [{ settings: [] }, 'settings'], [{ settings: { CODEBUDDY_NO_SUCH: 1 } }, 'CODEBUDDY_NO_SUCH'],
       [{ settings: { CODEBUDDY_KEEPALIVE_S: 'soon' } }, 'CODEBUDDY_KEEPALIVE_S'], [{ settings: { CODEBUDDY_PORT: 1 } }, 'CODEBUDDY_PORT'],
-      [{ settings: { CODEBUDDY_KEEPALIVE_S: [] } }, 'CODEBUDDY_KEEPALIVE_S'], [{ settings: { CODEBUDDY_PASSWORD: 'new' } }, 'CODEBUDDY_PASSWORD'],
+      [{ settings: { CODEBUDDY_KEEPALIVE_S: [] } }, 'CODEBUDDY_KEEPALIVE_S'], [{ settings: {}, expected: 9 }, 'expected'], [{ settings: {}, expected: { no: 1 } }, 'no'], [{ settings: { CODEBUDDY_PASSWORD: 'new' } }, 'CODEBUDDY_PASSWORD'],
     ],
   },
   'GET /api/keys': {},
