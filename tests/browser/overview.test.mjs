@@ -91,6 +91,11 @@ test('who used what: models, credentials and keys add up to the same, and lead t
   assert.equal(sums.Credential, sums.Model);
   assert.equal(sums.Key, sums.Model);
   await tab.getByRole('radio', { name: 'Credential' }).check({ force: true });
+  const tokens = await tab.getByRole('row', { name: /^team\.json/ }).locator('[data-label="Tokens"]').innerText();
+  await page.go('credentials');
+  await tab.getByRole('row', { name: /^team\.json/ }).locator('[data-label="Tokens, 30 d"]').getByText(tokens, { exact: true }).waitFor();
+  await tab.goBack();
+  await tab.getByRole('radio', { name: 'Credential' }).check({ force: true });
   await tab.getByRole('link', { name: 'team.json' }).click();
   await tab.getByRole('heading', { name: 'Requests' }).waitFor();
   assert.match(tab.url(), new RegExp(`credential=${CREDENTIAL_IDS.team}`));

@@ -147,6 +147,35 @@ test('what is not valid is said at its field, and nothing is saved: by the page,
   await page.close();
 });
 
+test('who sets what somebody else has set meanwhile is told, and may insist', async () => {
+  const set = async (value) => assert.equal((await world.system.fetch('/api/settings', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ settings: value }) })).status, 200);
+  const page = await world.open({ view: 'settings' });
+  const { tab } = page;
+  page.allow(/status of 409/);
+  const [count, streams] = ['ROTATION_COUNT', 'MAX_STREAMS'].map((name) => row(tab, name).getByRole('textbox'));
+  await count.fill('21');
+  await streams.fill('77');
+  await set({ CODEBUDDY_ROTATION_COUNT: 20 });
+  await save(tab);
+  await row(tab, 'ROTATION_COUNT').getByText('Somebody else has set it meanwhile, to: 20. Nothing was saved.').waitFor();
+  assert.deepEqual([await count.inputValue(), await streams.inputValue()], ['21', '77']);
+  let now = await settings();
+  assert.deepEqual([now.CODEBUDDY_ROTATION_COUNT.value, now.CODEBUDDY_MAX_STREAMS.source], [20, 'default']);
+  await page.checkAccess('settings, changed by another');
+  await page.shot('settings-changed');
+  await save(tab);
+  await told(tab, '2 saved. They hold from now on.');
+  now = await settings();
+  assert.deepEqual([now.CODEBUDDY_ROTATION_COUNT.value, now.CODEBUDDY_MAX_STREAMS.value], [21, 77]);
+  await count.fill('22'); // and who wants what it is now already has it
+  await set({ CODEBUDDY_ROTATION_COUNT: 22 });
+  await save(tab);
+  await tab.locator('.save-bar').waitFor({ state: 'detached' });
+  assert.equal((await settings()).CODEBUDDY_ROTATION_COUNT.set_by, 'password');
+  await set({ CODEBUDDY_ROTATION_COUNT: null, CODEBUDDY_MAX_STREAMS: null });
+  await page.close();
+});
+
 test('what is not saved outlives a lost connection and the end of a session, and leaving asks first', async () => {
   const page = await world.open({ view: 'settings' });
   const { tab } = page;

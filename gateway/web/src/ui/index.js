@@ -114,13 +114,8 @@ export const Notice = ({ tone = 'info', title, children, action }) => html`
     <div class="notice-text">${title && html`<p class="notice-title">${title}</p>`}${children && html`<p>${children}</p>`}</div>${action}</div>`;
 
 // What went wrong with an ApiError, in the page's words, and with the server's where it knows better.
-export function errorText(error) {
-  if (error.status === 0) return t('ui.error_network');
-  if (error.status === 503) return t('ui.error_away');
-  if (error.status === 429) return t('ui.error_busy');
-  if (error.status >= 500) return t('ui.error_server', { message: error.message });
-  return error.message;
-}
+const ERRORS = { 0: 'network', 403: 'forbidden', 404: 'gone', 409: 'changed', 413: 'large', 429: 'busy', 503: 'away' };
+export const errorText = (error) => t(`ui.error_${ERRORS[error.status] ?? (error.status >= 500 ? 'server' : 'field')}`, { message: error.message });
 
 export const Failure = ({ error, retry }) => html`
   <${Notice} tone="bad" title=${t('ui.failed')} action=${retry && html`<${Button} small onClick=${retry}>${t('ui.retry')}<//>`}>

@@ -5,13 +5,13 @@ export const ui = {
     copy: 'Copy', copied: 'Copied', copy_failed: 'The browser did not let us copy. Select the text and copy it by hand.',
     close: 'Close', cancel: 'Cancel', dismiss: 'Dismiss', retry: 'Try again', loading: 'Loading', failed: 'This could not be loaded',
     error_network: 'The gateway cannot be reached.', error_away: 'The service that answers this is away. It usually returns within seconds.',
-    error_busy: 'Too many requests at once. Wait a moment.', error_server: 'The server failed: {message}', request_id: 'Request {id}',
+    error_busy: 'Too many requests at once. Wait a moment.', error_server: 'The server failed: {message}', error_field: 'Not accepted: {message}', error_forbidden: 'This is not permitted.', error_gone: 'It is not there any more.', error_changed: 'Somebody else has changed it meanwhile.', error_large: 'It is too large.', request_id: 'Request {id}',
   },
   zh: {
     copy: '复制', copied: '已复制', copy_failed: '浏览器不允许复制，请选中文本手动复制。',
     close: '关闭', cancel: '取消', dismiss: '关闭提示', retry: '重试', loading: '正在加载', failed: '无法加载',
     error_network: '无法连接网关。', error_away: '负责此项的服务暂时不可用，通常几秒内恢复。',
-    error_busy: '请求过于频繁，请稍候。', error_server: '服务器出错：{message}', request_id: '请求 {id}',
+    error_busy: '请求过于频繁，请稍候。', error_server: '服务器出错：{message}', error_field: '未被接受：{message}', error_forbidden: '不允许此操作。', error_gone: '它已不存在。', error_changed: '它刚被他人修改。', error_large: '内容过大。', request_id: '请求 {id}',
   },
 };
 

@@ -2,7 +2,7 @@
 export const credentials = {
   en: {
     title: 'Credentials', lead: 'The CodeBuddy accounts that requests are served with. Tokens never leave the server.', caption: 'Credentials, in the order of rotation',
-    log_in: 'Log in with CodeBuddy', add: 'Add', name: 'Credential', state: 'State', in_flight: 'In flight', uses: 'Uses', token: 'Token', acts: 'Actions', acts_of: 'Actions for {name}', site_of: 'Site {site}',
+    log_in: 'Log in with CodeBuddy', add: 'Add', name: 'Credential', state: 'State', in_flight: 'In flight', uses: 'Uses', tokens: 'Tokens, 30 d', quota: '{left} of {all} credits left', quota_resets: 'More on {when}', token: 'Token', acts: 'Actions', acts_of: 'Actions for {name}', site_of: 'Site {site}',
     none: 'No credentials yet', none_text: 'Log in with CodeBuddy, or add a token or a file of another tool. You can also drop files here.',
     ready: 'Ready', cooling: 'Cooling', exhausted: 'Out of credit', expired: 'Expired', needs_login: 'Needs a login', disabled: 'Disabled',
     back_in: 'back in {time}', pinned: 'Pinned', next: 'Next', unusable: 'Cannot be used',
@@ -22,7 +22,7 @@ export const credentials = {
   },
   zh: {
     title: '凭证', lead: '用于处理请求的 CodeBuddy 账号。Token 从不离开服务器。', caption: '凭证，按轮换顺序',
-    log_in: '用 CodeBuddy 登录', add: '添加', name: '凭证', state: '状态', in_flight: '进行中', uses: '使用次数', token: 'Token', acts: '操作', acts_of: '{name} 的操作', site_of: '站点 {site}',
+    log_in: '用 CodeBuddy 登录', add: '添加', name: '凭证', state: '状态', in_flight: '进行中', uses: '使用次数', tokens: '30 天用量', quota: '剩余额度 {left} / {all}', quota_resets: '{when} 重置', token: 'Token', acts: '操作', acts_of: '{name} 的操作', site_of: '站点 {site}',
     none: '还没有凭证', none_text: '请用 CodeBuddy 登录，或添加 Token 或其他工具的文件，也可以把文件拖到这里。',
     ready: '可用', cooling: '冷却中', exhausted: '额度用尽', expired: '已过期', needs_login: '需要登录', disabled: '已停用',
     back_in: '{time} 后恢复', pinned: '已固定', next: '下一个', unusable: '无法使用',

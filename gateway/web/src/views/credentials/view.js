@@ -3,12 +3,13 @@
 import { useEffect, useState } from 'preact/hooks';
 import { get } from '../../core/api.js';
 import { now } from '../../core/clock.js';
-import { count, dateTime, span } from '../../core/format.js';
+import { count, dateTime, decimal, short, span } from '../../core/format.js';
 import { classes, html } from '../../core/html.js';
 import { t } from '../../core/i18n.js';
 import { live } from '../../core/live.js';
 import { useResource } from '../../core/resource.js';
 import { Badge, Button, Card, Empty, Loaded, Menu, Skeleton, Switch, Table, ViewHead } from '../../ui/index.js';
+import { useUsage } from '../overview/usage.js';
 import * as acts from './acts.js';
 import { AddDialog } from './add.js';
 import { LoginDialog } from './login.js';
@@ -62,6 +63,7 @@ function State({ one, at }) {
   const left = one.until && one.until > at ? t('credentials.back_in', { time: span(one.until - at) }) : '';
   return html`<span class="cred-state"><${Badge} tone=${TONES[one.state] ?? 'plain'}>${one.has_token ? t(`credentials.${one.state}`) : t('credentials.unusable')}<//>
     ${left && html`<span title=${dateTime(one.until)}>${left}</span>`}
+    ${one.quota_total !== null && html`<span class="muted" title=${one.quota_resets_at && t('credentials.quota_resets', { when: dateTime(one.quota_resets_at) })}>${t('credentials.quota', { left: decimal(one.quota_remaining), all: decimal(one.quota_total) })}</span>`}
     ${one.state_reason && html`<span class="muted cred-reason">${one.state_reason}</span>`}</span>`;
 }
 
@@ -85,21 +87,30 @@ function itemsOf(one, current, done) {
   ];
 }
 
-function columns(current, at, done) {
+// `tokensOf(id)`: undefined while it is not known.
+function columns(current, at, tokensOf, done) {
   return [
     { key: 'name', label: t('credentials.name'), header: true, class: 'cell-name', cell: (one) => html`<${Who} one=${one} current=${current} />` },
     { key: 'state', label: t('credentials.state'), class: 'wide', cell: (one) => html`<${State} one=${one} at=${at} />` },
     { key: 'in_flight', label: t('credentials.in_flight'), align: 'end', cell: (one) => count(one.in_flight) },
     { key: 'uses', label: t('credentials.uses'), align: 'end', cell: (one) => count(one.uses) },
+    { key: 'tokens', label: t('credentials.tokens'), align: 'end', class: 'wide', cell: (one) => short(tokensOf(one.id)) },
     { key: 'token', label: t('credentials.token'), class: 'wide', cell: (one) => html`<${Token} one=${one} at=${at} />` },
     { key: 'acts', label: t('credentials.acts'), align: 'end', class: 'wide cell-acts', cell: (one) => html`<${Menu} label=${t('credentials.acts_of', { name: one.filename })} items=${itemsOf(one, current, done)} />` },
   ];
+}
+
+function useTokens() {
+  const { data } = useUsage('30d', 'credential');
+  const all = new Map(data?.series.map(({ name, totals }) => [name, totals.prompt_tokens + totals.completion_tokens]));
+  return (id) => all.get(id) ?? (data ? 0 : undefined);
 }
 
 const NOBODY = { status: 'no_credentials', auto_rotation_enabled: true };
 
 export function Credentials({ params }) {
   const asked = useCredentials();
+  const tokensOf = useTokens();
   const [open, setOpen] = useState(params.act ?? null); // null, 'login' or 'add'
   const [dropped, setDropped] = useState([]);
   const [over, setOver] = useState(false);
@@ -127,7 +138,7 @@ export function Credentials({ params }) {
     <${Loaded} of=${asked} skeleton=${html`<div class="stack"><${Card}><${Skeleton} lines=${2} /><//><${Card}><${Skeleton} lines=${8} /><//></div>`}>
       ${({ credentials, current }) => html`<div class="stack">
         ${credentials.length > 0 && html`<${Serving} credentials=${credentials} current=${current ?? NOBODY} done=${asked.reload} />`}
-        <${Card} flush class="credentials-card"><${Table} caption=${t('credentials.caption')} columns=${columns(current ?? NOBODY, now.value, asked.reload)} rows=${credentials.filter(({ id }) => !gone.has(id))}
+        <${Card} flush class="credentials-card"><${Table} caption=${t('credentials.caption')} columns=${columns(current ?? NOBODY, now.value, tokensOf, asked.reload)} rows=${credentials.filter(({ id }) => !gone.has(id))}
           empty=${html`<${Empty} icon="credentials" title=${t('credentials.none')} action=${logIn}>${t('credentials.none_text')}<//>`} /><//></div>`}
     <//>
     <${LoginDialog} open=${open === 'login'} onClose=${close} onDone=${asked.reload} />

@@ -10,7 +10,7 @@ import { typeOf } from './groups.js';
 
 const VALUE_MAX_BYTES = 64 * 1024; // credd's limit
 
-// name → { form }: what its editor shows; null unsets.
+// name → { form, base }: what its editor shows (null unsets), and the value that it began from.
 export const drafts = signal({});
 // name → what is wrong with it
 export const errors = signal({});
@@ -59,9 +59,11 @@ function problemOf(name, setting, form) {
 
 const without = (all, name) => Object.fromEntries(Object.entries(all).filter(([one]) => one !== name));
 
+const isAsItIs = (name, setting, form) => form !== null && JSON.stringify(form) === JSON.stringify(formOf(name, setting));
+
 export function edit(name, setting, form) {
-  const same = form !== null && JSON.stringify(form) === JSON.stringify(formOf(name, setting));
-  drafts.value = same ? without(drafts.value, name) : { ...drafts.value, [name]: { form } };
+  const base = drafts.value[name]?.base ?? setting.value;
+  drafts.value = isAsItIs(name, setting, form) ? without(drafts.value, name) : { ...drafts.value, [name]: { form, base } };
   if (errors.value[name]) errors.value = without(errors.value, name);
 }
 
@@ -76,7 +78,19 @@ export function judge(settings) {
   const wrong = entries.map(([name, { form }]) => [name, problemOf(name, settings[name], form)]).filter(([, problem]) => problem);
   errors.value = Object.fromEntries(wrong);
   if (wrong.length) return null;
-  return { settings: Object.fromEntries(entries.map(([name, { form }]) => [name, valueOf(typeOf(name, settings[name]), form)])) };
+  return {
+    settings: Object.fromEntries(entries.map(([name, { form }]) => [name, valueOf(typeOf(name, settings[name]), form)])),
+    expected: Object.fromEntries(entries.map(([name, { base }]) => [name, base])),
+  };
+}
+
+// Somebody else has set some of them meanwhile, to what `settings` says. What is wanted here stays, and begins from there:
+// saving it once more is meant. `problem(name)` says so. Who wants the same has it already.
+export function rebase(settings, problem) {
+  const moved = Object.entries(drafts.value).filter(([name, { base }]) => settings[name].value !== base).map(([name]) => name);
+  const wanted = Object.entries(drafts.value).filter(([name, { form }]) => !moved.includes(name) || !isAsItIs(name, settings[name], form));
+  drafts.value = Object.fromEntries(wanted.map(([name, { form }]) => [name, { form, base: settings[name].value }]));
+  errors.value = Object.fromEntries(moved.filter((name) => name in drafts.value).map((name) => [name, problem(name)]));
 }
 
 // After `sent` (drafts as they were) is saved: what was edited since stays.

@@ -11,7 +11,7 @@ import { feed } from '../../core/live.js';
 import { href } from '../../core/router.js';
 import { useResource } from '../../core/resource.js';
 import { Badge, Button, Card, CopyButton, Empty, Icon, Loaded, Segmented, Skeleton, ViewHead, errorText, toast } from '../../ui/index.js';
-import { discard, drafts, edit, errors, formOf, judge, listOf, saved } from './drafts.js';
+import { discard, drafts, edit, errors, formOf, judge, listOf, rebase, saved } from './drafts.js';
 import { EDITORS, isSeveral, plainly, unitOf } from './editors.js';
 import { groupsOf, needsWholeRestart, typeOf } from './groups.js';
 
@@ -34,6 +34,8 @@ function shown(setting, value) {
   if (value === '') return t('settings.empty');
   return value;
 }
+
+const inShort = (text) => (text.length > 80 ? `${text.slice(0, 80)}…` : text);
 
 function SetBy({ setting: { set_by: by, set_at: at } }) {
   const who = hasText(`settings.by_${by}`) ? t(`settings.by_${by}`) : by;
@@ -145,6 +147,17 @@ function useSave(settings, onSaved, reveal) {
     reveal();
     focusOn(name);
   };
+  const failed = async (error) => {
+    const name = error.status === 422 && atFault(error, settings);
+    if (name) errors.value = { [name]: t('settings.refused', { message: error.message }) };
+    else if (error.status === 409) {
+      const answer = await get('/api/settings');
+      onSaved(answer.settings);
+      rebase(answer.settings, (moved) => t('settings.changed', { value: inShort(shown(answer.settings[moved], answer.settings[moved].value)) }));
+    } else throw error;
+    const first = Object.keys(errors.value)[0];
+    if (first) refuse(first);
+  };
   const save = async (event) => {
     event.preventDefault();
     const body = judge(settings);
@@ -158,11 +171,7 @@ function useSave(settings, onSaved, reveal) {
       onSaved(answer.settings);
       toast(t('settings.saved', { n: Object.keys(sent).length }), { tone: 'good' });
     } catch (error) {
-      const name = error.status === 422 && atFault(error, settings);
-      if (name) {
-        errors.value = { [name]: t('settings.refused', { message: error.message }) };
-        refuse(name);
-      } else toast(t('settings.not_saved', { why: errorText(error) }), { tone: 'bad' });
+      await failed(error).catch((again) => toast(t('settings.not_saved', { why: errorText(again) }), { tone: 'bad' }));
     }
     setBusy(false);
   };
