@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* bytes, key_number, secret, failure, error, outcome and log. */
+/* bytes, key_number, secret, failure, error, outcome, log, and a process's descriptors. */
 #include "proto/bytes.h"
 #include "proto/error.h"
 #include "proto/failure.h"
 #include "proto/key_number.h"
 #include "proto/outcome.h"
+#include "proto/process_usage.h"
 #include "proto/secret.h"
 
 #include <setjmp.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -145,6 +147,23 @@ static void test_key_numbers(void **state)
     assert_string_equal(id, "key_0000000000000001");
 }
 
+/* As under an engine that starts us with few: up to the hard limit, which stays. */
+static void test_descriptors(void **state)
+{
+    struct rlimit before, few, after;
+    struct process_usage usage;
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = (struct rlimit){64, before.rlim_max < 4096 ? before.rlim_max : 4096};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    process_usage_allow_descriptors();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &after), 0);
+    assert_int_equal(after.rlim_cur, few.rlim_max);
+    assert_int_equal(after.rlim_max, few.rlim_max);
+    process_usage_read(&usage, 0);
+    assert_int_equal(usage.max_fds, few.rlim_max);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +176,7 @@ int main(void)
         cmocka_unit_test(test_failures_are_json_errors),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_key_numbers),
+        cmocka_unit_test(test_descriptors),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
+enum {
+    DESCRIPTORS_MAX = 1 << 20 /* some engines allow a billion, which makes programs that walk them crawl */
+};
+
 /* /proc/self/statm: sizes in pages, the second is what is resident. */
 static int64_t read_resident_bytes(void)
 {
@@ -61,4 +65,13 @@ void process_usage_read(struct process_usage *usage, int count_fds)
     usage->resident_bytes = read_resident_bytes();
     usage->open_fds = count_open_fds(count_fds);
     usage->max_fds = read_max_fds();
+}
+
+void process_usage_allow_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS_MAX)
+        return;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }

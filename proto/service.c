@@ -5,6 +5,7 @@
 #include "proto/health.h"
 #include "proto/listen.h"
 #include "proto/log.h"
+#include "proto/process_usage.h"
 #include "proto/spare_memory.h"
 #include "proto/log_sink.h"
 
@@ -373,6 +374,7 @@ struct service *service_new(const char *role, int instance, const struct setting
     snprintf(service->name, sizeof service->name, "%s-%d", role, instance);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a write that fails */
+    process_usage_allow_descriptors();
     listen_set_inherit(&service->inherited);
     service_start_handles(service);
     supervisor_attach(service);

@@ -5,19 +5,16 @@
 #include "proto/error.h"
 #include "proto/listen.h"
 #include "proto/log.h"
+#include "proto/process_usage.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    FIRST_INHERITED_FD = 3,
-    OPEN_FILES_MAX = 1 << 20, /* some engines allow a billion, which makes programs that walk them crawl */
-};
+enum { FIRST_INHERITED_FD = 3 };
 
 static void keep_descriptors_to_ourselves(void)
 {
@@ -29,16 +26,11 @@ static void keep_descriptors_to_ourselves(void)
 
 void process_prepare(void)
 {
-    struct rlimit limit;
-
     umask(077);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a log at its limit is a write that fails */
     keep_descriptors_to_ourselves();
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < OPEN_FILES_MAX) {
-        limit.rlim_cur = limit.rlim_max < OPEN_FILES_MAX ? limit.rlim_max : OPEN_FILES_MAX;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    process_usage_allow_descriptors(); /* its children's, too */
 }
 
 static void on_stop_signal(int number)
