@@ -23,7 +23,7 @@
 
 enum {
     LEASE_TTL_MS = 10000,
-    BROKER_MAX_LEASES = 1 << 18,
+    BROKER_MAX_LEASES = 1 << 21, /* some 150 bytes each */
     BROKER_MAX_WAITERS = 10000,
     BROKER_MAX_WAIT_MS = 60000,
     BROKER_WAIT_TICK_MS = 100, /* while any wait: cooling times that end are noticed this soon */
