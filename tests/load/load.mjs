@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // tests/load/run: runs the load generator against each target and prints what it found as Markdown.
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { BIN_DIR, startUpstream } from '../e2e/harness.mjs';
+import { startUpstream } from '../e2e/harness.mjs';
+import { BODY_BYTES, CHUNKS, bodyFile, fastArguments, generate } from './generator.mjs';
 import { cost, spent } from './processes.mjs';
 import { bare, nginx, ours } from './targets.mjs';
 
@@ -15,50 +15,18 @@ const { values: options } = parseArgs({
 const SECONDS = options.quick ? 2 : 5;
 const CONNECTIONS = [1, 64, 256];
 const STREAMS = [500, 2000, 5000];
-const BODY_BYTES = 600;
-const CHUNKS = 20;
 const SLOW = { events: 40, gap_ms: 50 };
 const RAMP_PER_S = 500;
 
 const dir = mkdtempSync(join(tmpdir(), 'ld'));
 
-// A request of exactly BODY_BYTES bytes. Parallel use of one file: the load generator only reads it.
-function bodyFile(name, model, stream) {
-  const body = (pad) =>
-    JSON.stringify({
-      model,
-      stream,
-      stream_options: stream ? { include_usage: true } : undefined,
-      messages: [{ role: 'system', content: 'Be brief.' }, { role: 'user', content: 'x'.repeat(pad) }],
-    });
-  const path = join(dir, name);
-  writeFileSync(path, body(BODY_BYTES - body(0).length));
-  return path;
-}
-
-// Runs the load generator; `during` is called meanwhile and its result returned too.
-async function generate(target, args, during = async () => undefined) {
-  const child = spawn(
-    join(BIN_DIR, 'codebuddy2api-load'),
-    ['--url', target.url, ...target.headers.flatMap((header) => ['--header', header]), ...args],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  let text = '';
-  child.stdout.setEncoding('utf8').on('data', (piece) => (text += piece));
-  const ended = new Promise((resolve, reject) => child.once('error', reject).once('close', resolve));
-  const seen = await during();
-  await ended;
-  return { result: JSON.parse(text), seen };
-}
-
 async function measureFast(target, kind, connections) {
   // The upstream speaks streams only: what is plain for us is the same stream from it and from nginx.
   const plain = kind === 'plain' && target.name === 'codebuddy2api';
-  const args = ['--connections', connections, '--expect-events', CHUNKS, '--body-file',
-    bodyFile('fast.json', 's:load', !plain), ...(plain ? ['--plain'] : [])].map(String);
-  await generate(target, [...args, '--duration-s', '1']); // connections and memory as they will be
+  const args = fastArguments(dir, connections, plain);
+  await generate(target, [...args, '--duration-s', 1]); // connections and memory as they will be
   const before = cost(target.pids());
-  const { result } = await generate(target, [...args, '--duration-s', String(SECONDS)]);
+  const { result } = await generate(target, [...args, '--duration-s', SECONDS]);
   const used = spent(before, cost(target.pids()));
   const per = (us) => us / Math.max(1, result.requests);
   return {
@@ -74,7 +42,7 @@ async function measureSlow(target, streams) {
   const events = SLOW.events + extraEvents(streams);
   const args = ['--connections', streams, '--expect-events', events, '--gap-ms', SLOW.gap_ms, '--slow',
     '--streams-ramp-per-s', RAMP_PER_S, '--body-file',
-    bodyFile('slow.json', `s:slow?n=${events}&gap_ms=${SLOW.gap_ms}&size=16`, true)].map(String);
+    bodyFile(dir, 'slow.json', `s:slow?n=${events}&gap_ms=${SLOW.gap_ms}&size=16`, true)];
   // The first run shows what memory the streams take; the second, with that memory there, how fast they are.
   // All streams run at once from the end of the ramp until the first one ends: memory is looked at in between.
   const idle = cost(target.pids());

@@ -62,11 +62,11 @@ export async function nginx(upstream) {
   };
 }
 
-export async function ours(upstream) {
+export async function ours(upstream, more = {}) {
   const system = await startSystem({
     upstream,
     credentials: { a: credential('a'), b: credential('b') },
-    env: { CODEBUDDY_LOG_LEVEL: 'WARNING', CODEBUDDY_CREDENTIAL_MAX_IN_FLIGHT: '100000' },
+    env: { CODEBUDDY_LOG_LEVEL: 'WARNING', CODEBUDDY_CREDENTIAL_MAX_IN_FLIGHT: '100000', ...more },
   });
   return {
     name: 'codebuddy2api',
