@@ -22,6 +22,18 @@ for (const look of LOOKS)
     await page.close();
   });
 
+test('the overview without a credential tells how to get one', async () => {
+  for (const [language, leave, text] of [['en', 'Leave the guide', 'There is no credential yet'], ['zh', '离开向导', '还没有凭证']]) {
+    const page = await world.open({ language });
+    await page.tab.getByRole('button', { name: leave }).click();
+    await page.tab.getByText(text).waitFor();
+    await page.settled();
+    await page.checkAccess('empty');
+    await page.shot('overview_empty');
+    await page.close();
+  }
+});
+
 test('it appears by itself, can be left, and comes back while there is no credential', async () => {
   const page = await world.open();
   const { tab } = page;

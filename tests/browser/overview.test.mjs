@@ -126,23 +126,6 @@ test('what is wrong is said in one sentence, with the way to where it is put rig
   await page.close();
 });
 
-test('without a credential the first thing told is how to get one', async () => {
-  const bare = await startWorld({ credentials: {} });
-  try {
-    for (const [language, leave, text] of [['en', 'Leave the guide', 'There is no credential yet'], ['zh', '离开向导', '还没有凭证']]) {
-      const page = await bare.open({ language });
-      await page.tab.getByRole('button', { name: leave }).click();
-      await page.tab.getByText(text).waitFor();
-      await page.settled();
-      await page.checkAccess('empty');
-      await page.shot('overview_empty');
-      await page.close();
-    }
-  } finally {
-    await bare.stop();
-  }
-});
-
 test('sums that are still being made are told', async () => {
   const page = await world.open({ view: 'keys' });
   await page.tab.route('**/api/usage*', async (route) => {

@@ -11,17 +11,24 @@ let world;
 before(async () => (world = await startWorld({ history: true })));
 after(() => world?.stop());
 
-for (const view of VIEWS)
-  for (const look of LOOKS)
-    test(`${view}, ${Object.values(look)}`, async () => {
-      const page = await world.open({ ...look, view });
-      await page.settled();
-      assert.ok((await page.tab.title()).length > 'codebuddy2api'.length);
-      await page.checkAccess(view);
-      await page.checkWidth(view);
-      await page.shot(view);
-      await page.close();
-    });
+// From view to view, as people go: the page is loaded once for a look.
+for (const look of LOOKS)
+  test(`every view, ${Object.values(look)}`, async (t) => {
+    const page = await world.open({ ...look, view: VIEWS[0] });
+    const titles = new Set();
+    for (const view of VIEWS)
+      await t.test(view, async () => {
+        await page.go(view);
+        await page.tab.locator(`.nav-link[aria-current=page][href="#/${view}"]`).waitFor({ state: 'attached' });
+        await page.settled();
+        titles.add(await page.tab.title());
+        await page.checkAccess(view);
+        await page.checkWidth(view);
+        await page.shot(view);
+      });
+    assert.equal(titles.size, VIEWS.length, [...titles].join());
+    await page.close();
+  });
 
 test('the list of views is whole', async () => {
   const page = await world.open();
