@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-enum { MAX_TABLES = 8, REPLY_MAX_BYTES = 1 << 20 /* what REPLY carries */ };
+enum { MAX_TABLES = 8, REPLY_MAX_BYTES = 1 << 20 /* what REPLY carries */, OVERLOADED_RETRY_S = 1 };
 
 struct call {
     struct calls *calls;
@@ -221,11 +221,26 @@ static void answer(struct call *call, const struct msg_call *message)
     json_decref(root);
 }
 
+/* More than may be open at once: nothing is kept of it. */
+static void refuse(struct calls *calls, void *peer, uint64_t request)
+{
+    struct buffer body = {0};
+    struct span none = {NULL, 0};
+    if (failure_append_json(&body, FAILURE_OVERLOADED, none, none, none, none) < 0)
+        buffer_clear(&body);
+    const struct msg_reply reply = {.status = failure_status(FAILURE_OVERLOADED),
+                                    .body = buffer_span(&body),
+                                    .retry_after_s = OVERLOADED_RETRY_S};
+    log_warning(NULL, "call_refused", LOG_INT("open", calls->open_count));
+    calls->send(calls->owner, peer, request, &reply);
+    buffer_fini(&body);
+}
+
 void calls_take(struct calls *calls, void *peer, uint64_t request, const struct msg_call *message)
 {
     struct call *call = calls->open_count < CALLS_MAX_OPEN ? calloc(1, sizeof *call) : NULL;
-    if (!call) { /* nobody remembers it: the asker's time limit answers */
-        log_warning(NULL, "call_dropped", LOG_INT("open", calls->open_count));
+    if (!call) {
+        refuse(calls, peer, request);
         return;
     }
     call->calls = calls;

@@ -21,7 +21,6 @@
 
 enum {
     REPORT_EVERY_MS = 1000,
-    SAVE_USES_EVERY = 60, /* reports */
     SYNC_AGAIN_MS = 100,
     LINGER_MS = 5000, /* see desk.h; a worker waits as long for an answer */
     MICRO = 1000000,
@@ -54,7 +53,6 @@ struct desk {
     bool must_sync;     /* the last sync ran out of memory */
     bool is_held;       /* a drain waits for us … */
     int64_t let_go_ms;  /* … until then at most */
-    unsigned reports;   /* so far */
     struct broker_counters reported;
     struct refresher_counters refreshes_reported;
     uint64_t key_refusals[FAILURE_COUNT], key_refusals_reported[FAILURE_COUNT];
@@ -377,8 +375,7 @@ static void on_report(uv_timer_t *timer)
         refresher_tick(desk->refresher);
         quotas_tick(desk->quotas);
     }
-    if (++desk->reports % SAVE_USES_EVERY == 0)
-        office_save_uses(desk->office);
+    office_save(desk->office);
     report_states(desk);
     report_counters(desk);
     reporter_gauge(desk->reporter, "codebuddy2api_lease_waiters",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Any bytes as the files that credd keeps for itself, the first byte choosing which: 'c'
- * credentials_state.json, 'k' keys.json, 's' settings.json, 'b' credential_sites.json, 'x' a sealed
- * credential file. Each is read as at a start: taken or refused, and what was taken can be written and read
- * again. */
+ * credentials_state.json, 'k' keys.json, 'p' key_paces.json, 's' settings.json, 'b' credential_sites.json,
+ * 'x' a sealed credential file. Each is read as at a start: taken or refused, and what was taken can be
+ * written and read again. */
 #include "credd/durable_file.h"
 #include "credd/keys.h"
 #include "credd/run_settings.h"
@@ -101,6 +101,20 @@ static void read_keys(struct span text)
     keys_close(&keys);
 }
 
+static void read_paces(struct span text)
+{
+    static const char one[] =
+        "{\"version\":1,\"keys\":[{\"id\":\"key_0011223344556677\",\"name\":\"n\",\"rpm\":5,"
+        "\"sha256\":\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"}]}";
+    const struct moment moment = {.now_ms = 1000000, .wall_ms = 1790000000000};
+    int error;
+    put(KEYS_FILE, span_of(one, sizeof one - 1));
+    struct keys *keys = keys_open(directory, &error);
+    assert(keys);
+    keys_restore_paces(keys, text, &moment);
+    keys_close(&keys);
+}
+
 static void read_settings(struct span text)
 {
     int error = 0;
@@ -145,6 +159,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
         read_state(text);
     else if (data[0] == 'k')
         read_keys(text);
+    else if (data[0] == 'p')
+        read_paces(text);
     else if (data[0] == 's')
         read_settings(text);
     else if (data[0] == 'b')

@@ -1,56 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-#include "credd/keys.h"
 #include "credd/durable_file.h"
+#include "credd/keys_private.h"
 #include "proto/error.h"
 #include "proto/log.h"
 
 #include <assert.h>
-#include <sodium.h>
 #include <stdlib.h>
 
-#define HASH_NONFATAL_OOM        1
-#define uthash_nonfatal_oom(key) ((key)->is_lost = true)
-#include <uthash.h>
+enum { SECRET_BYTES = 32, NUMBER_BYTES = 8 };
 
-enum {
-    WINDOW_S = 60,
-    HASH_HEX_BYTES = 2 * crypto_hash_sha256_BYTES + 1,
-    SECRET_BYTES = 32,
-    NUMBER_BYTES = 8
-};
-
-struct key {
-    char id[KEY_ID_BYTES];
-    char sha256[HASH_HEX_BYTES];
-    struct key_rules rules;
-    int64_t created_at_s, last_used_at_s;
-    uint64_t in_flight;
-    struct {
-        int64_t second; /* monotonic */
-        int64_t count;
-    } begun[WINDOW_S]; /* by second modulo 60 */
-    bool is_lost;      /* could not be put into the table */
-    bool is_revoked;   /* out of the table; freed when its last request ends */
-    UT_hash_handle hh;
-};
-
-struct keys {
-    const char *directory;
-    struct key *table; /* by id, in order of making */
-    bool is_use_news;  /* a last use is not written down */
-    /* The change that is being written: at most one of these. */
-    struct key *added;   /* not in the table yet */
-    struct key *removed; /* still there */
-    bool are_uses;
-};
-
-static void key_free(struct key *key)
+void key_free(struct key *key)
 {
     key_rules_fini(&key->rules);
     free(key);
 }
 
-static struct key *find(const struct keys *keys, struct span id)
+struct key *keys_find(const struct keys *keys, struct span id)
 {
     struct key *key = NULL;
     HASH_FIND(hh, keys->table, id.data, id.length, key);
@@ -145,8 +110,8 @@ static bool is_key_id(const char *id)
 
 static bool is_hash(const char *text)
 {
-    return text && strlen(text) == HASH_HEX_BYTES - 1 &&
-           strspn(text, "0123456789abcdef") == HASH_HEX_BYTES - 1;
+    return text && strlen(text) == KEY_HASH_HEX_BYTES - 1 &&
+           strspn(text, "0123456789abcdef") == KEY_HASH_HEX_BYTES - 1;
 }
 
 /* Takes a key's own members out of a copy, so that the rest are its rules. */
@@ -156,14 +121,14 @@ static int read_key(struct keys *keys, const json_t *stored)
     struct field_problem problem;
     const char *id = json_string_value(json_object_get(stored, "id"));
     const char *hash = json_string_value(json_object_get(stored, "sha256"));
-    if (!is_key_id(id) || !is_hash(hash) || find(keys, span_str(id)))
+    if (!is_key_id(id) || !is_hash(hash) || keys_find(keys, span_str(id)))
         return ERR_INVALID;
     struct key *key = calloc(1, sizeof *key);
     json_t *rest = json_copy((json_t *)(uintptr_t)stored);
     int error = key && rest ? 0 : ERR_NOMEM;
     if (error == 0) {
         memcpy(key->id, id, KEY_ID_BYTES);
-        memcpy(key->sha256, hash, HASH_HEX_BYTES);
+        memcpy(key->sha256, hash, KEY_HASH_HEX_BYTES);
         key->created_at_s = json_integer_value(json_object_get(stored, "created_at"));
         key->last_used_at_s = json_integer_value(json_object_get(stored, "last_used_at"));
         for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
@@ -260,7 +225,7 @@ static int make_key(struct keys *keys, struct key *key, const json_t *wish, int6
         return field_problem_set(problem, "expires_at", "is in the past (seconds since 1970)");
     if (keys_count(keys) >= KEYS_MAX)
         return ERR_TOO_LARGE;
-    return find(keys, span_str(key->id)) ? ERR_EXISTS : 0;
+    return keys_find(keys, span_str(key->id)) ? ERR_EXISTS : 0;
 }
 
 static bool is_planning(const struct keys *keys)
@@ -298,7 +263,7 @@ json_t *keys_plan_create(struct keys *keys, const json_t *rules,
 int keys_plan_revoke(struct keys *keys, struct span id, struct buffer *document)
 {
     assert(!is_planning(keys));
-    keys->removed = find(keys, id);
+    keys->removed = keys_find(keys, id);
     if (!keys->removed)
         return ERR_NOT_FOUND;
     int error = append_document(keys, document);
@@ -361,102 +326,4 @@ json_t *keys_state(const struct keys *keys)
 size_t keys_count(const struct keys *keys)
 {
     return HASH_COUNT(keys->table);
-}
-
-/* ---- limits ---- */
-
-static int64_t begun_lately(const struct key *key, int64_t second, int64_t *oldest)
-{
-    int64_t count = 0;
-    *oldest = second;
-    for (size_t i = 0; i < WINDOW_S; i++) {
-        if (key->begun[i].count == 0 || key->begun[i].second <= second - WINDOW_S)
-            continue;
-        count += key->begun[i].count;
-        if (key->begun[i].second < *oldest)
-            *oldest = key->begun[i].second;
-    }
-    return count;
-}
-
-static void count_begin(struct key *key, int64_t second)
-{
-    size_t i = (size_t)(second % WINDOW_S);
-    if (key->begun[i].second != second)
-        key->begun[i].count = 0;
-    key->begun[i].second = second;
-    key->begun[i].count++;
-}
-
-static enum failure judge(const struct key *key, const struct msg_lease *lease, const struct moment *moment,
-                          const char **message, uint32_t *retry_after_s)
-{
-    const struct key_rules *rules = &key->rules;
-    int64_t oldest, second = moment->now_ms / 1000;
-    if (rules->expires_at_s && rules->expires_at_s <= moment->wall_ms / 1000) {
-        *message = "Invalid API key: it has expired.";
-        return FAILURE_INVALID_API_KEY;
-    }
-    if (!key_rules_allow_model(rules, lease->model)) { /* as OpenAI words it, for both cases */
-        *message = "The model does not exist or this API key has no access to it.";
-        return FAILURE_MODEL_NOT_FOUND;
-    }
-    if (rules->max_in_flight && (int64_t)key->in_flight >= rules->max_in_flight) {
-        *retry_after_s = 1;
-        *message = "This API key has as many requests in flight as it may.";
-        return FAILURE_RATE_LIMITED;
-    }
-    if (rules->rpm && lease->exclude.length == 0 && begun_lately(key, second, &oldest) >= rules->rpm) {
-        *retry_after_s = (uint32_t)(oldest + WINDOW_S - second);
-        *message = "This API key has made as many requests in a minute as it may.";
-        return FAILURE_RATE_LIMITED;
-    }
-    return FAILURE_NONE;
-}
-
-enum failure keys_begin(struct keys *keys, const struct msg_lease *lease, const struct moment *moment,
-                        struct key **key_pointer, const char **message, uint32_t *retry_after_s)
-{
-    *key_pointer = NULL;
-    *message = "";
-    *retry_after_s = 0;
-    if (lease->key_id.length == 0 || span_equals(lease->key_id, SPAN("password")))
-        return FAILURE_NONE;
-    struct key *key = find(keys, lease->key_id);
-    if (!key) {
-        *message = "Invalid API key: it has been revoked.";
-        return FAILURE_INVALID_API_KEY;
-    }
-    enum failure failure = judge(key, lease, moment, message, retry_after_s);
-    if (failure != FAILURE_NONE)
-        return failure;
-    if (lease->exclude.length == 0)
-        count_begin(key, moment->now_ms / 1000);
-    int64_t used_s = moment->wall_ms / 1000;
-    keys->is_use_news = keys->is_use_news || used_s != key->last_used_at_s;
-    key->last_used_at_s = used_s;
-    key->in_flight++;
-    *key_pointer = key;
-    return FAILURE_NONE;
-}
-
-struct key *keys_adopt(struct keys *keys, uint64_t number)
-{
-    char id[KEY_ID_BYTES];
-    key_id_write(number, id);
-    struct key *key = number ? find(keys, span_str(id)) : NULL;
-    if (key)
-        key->in_flight++;
-    return key;
-}
-
-void keys_end(struct keys *keys, struct key *key)
-{
-    (void)keys;
-    if (!key)
-        return;
-    assert(key->in_flight > 0);
-    key->in_flight--;
-    if (key->is_revoked && key->in_flight == 0)
-        key_free(key);
 }

@@ -6,9 +6,9 @@
  * here, where every LEASE passes: models, requests in any 60 s (counted in seconds), requests in flight.
  * Time and randomness are passed in.
  *
- * What is not durable: requests in flight, which a restarted credd learns again from RENEW, and those begun
- * in the last 60 s, which it counts from zero: a restart lets a key begin at most its `rpm` once more. Last
- * use is kept to the minute. */
+ * What is not durable: requests in flight, which a restarted credd learns again from RENEW. Those begun in
+ * the last 60 s are kept in key_paces.json, of keys with a limit for them, to the second: a credd that is
+ * killed forgets those of its last second. Last use is kept to the minute. */
 #ifndef CREDD_KEYS_H
 #define CREDD_KEYS_H
 
@@ -18,12 +18,14 @@
 #include "proto/key_number.h"
 #include "proto/message.h"
 
-#define KEYS_FILE "keys.json"
+#define KEYS_FILE      "keys.json"
+#define KEY_PACES_FILE "key_paces.json"
 
 enum {
     KEYS_MAX = 1000,
-    KEYS_FILE_MAX_BYTES = 800 << 10, /* so that the list fits one REPLY */
-    KEY_TEXT_BYTES = 47,             /* `cb-`, 43 characters, NUL */
+    KEYS_FILE_MAX_BYTES = 800 << 10,    /* so that the list fits one REPLY */
+    KEY_PACES_FILE_MAX_BYTES = 4 << 20, /* 1,000 keys, 60 seconds each */
+    KEY_TEXT_BYTES = 47,                /* `cb-`, 43 characters, NUL */
     KEYS_RANDOM_BYTES = 40,
 };
 
@@ -70,5 +72,13 @@ enum failure keys_begin(struct keys *keys, const struct msg_lease *lease, const 
  * (any more), or for number 0. Pair with keys_end. */
 struct key *keys_adopt(struct keys *keys, uint64_t number);
 void keys_end(struct keys *keys, struct key *key); /* NULL-safe */
+
+/* What limited keys began in the last 60 s, as KEY_PACES_FILE is to have it; beside the changes above, and
+ * settled by itself: if it is not durable, it is news again. 0, ERR_NOT_FOUND (that is written already),
+ * ERR_NOMEM. */
+int keys_plan_paces(struct keys *keys, const struct moment *moment, struct buffer *document);
+void keys_settle_paces(struct keys *keys, bool is_durable);
+/* Takes KEY_PACES_FILE's text at a start. 0, or ERR_INVALID: what is not understood counts as nothing. */
+int keys_restore_paces(struct keys *keys, struct span text, const struct moment *moment);
 
 #endif

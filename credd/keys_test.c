@@ -242,6 +242,49 @@ static void test_limits(void **state)
     keys_end(world->keys, first);
 }
 
+/* As after a kill of credd: what was written is all that is known. */
+static void test_requests_per_minute_outlive_the_process(void **state)
+{
+    struct world *world = *state;
+    struct buffer document = {0}, again = {0};
+    struct key *key;
+    char limited[KEY_ID_BYTES], free_one[KEY_ID_BYTES], idle[KEY_ID_BYTES];
+    make(world, "{\"name\":\"limited\",\"rpm\":2}", limited);
+    make(world, "{\"name\":\"free\"}", free_one);
+    make(world, "{\"name\":\"idle\",\"rpm\":2}", idle);
+    assert_int_equal(begin(world, free_one, "m", &key), FAILURE_NONE);
+    keys_end(world->keys, key);
+    assert_int_equal(keys_plan_paces(world->keys, &world->moment, &document), ERR_NOT_FOUND);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(begin(world, limited, "m", &key), FAILURE_NONE);
+        keys_end(world->keys, key);
+    }
+    assert_int_equal(keys_plan_paces(world->keys, &world->moment, &document), 0);
+    assert_non_null(memmem(document.data, document.length, limited, strlen(limited)));
+    assert_null(memmem(document.data, document.length, free_one, strlen(free_one)));
+    assert_null(memmem(document.data, document.length, idle, strlen(idle)));
+    assert_int_equal(keys_plan_paces(world->keys, &world->moment, &again), ERR_NOT_FOUND);
+    keys_settle_paces(world->keys, false); /* the disk was full */
+    assert_int_equal(keys_plan_paces(world->keys, &world->moment, &again), 0);
+    keys_settle_paces(world->keys, true);
+    assert_int_equal(keys_plan_paces(world->keys, &world->moment, &again), ERR_NOT_FOUND);
+    reopen(world);
+    world->moment = (struct moment){.now_ms = 5000, .wall_ms = world->moment.wall_ms + 20000};
+    assert_int_equal(keys_restore_paces(world->keys, buffer_span(&document), &world->moment), 0);
+    assert_int_equal(begin(world, limited, "m", &key), FAILURE_RATE_LIMITED);
+    assert_int_equal(world->retry_after_s, 40);
+    assert_int_equal(begin(world, free_one, "m", &key), FAILURE_NONE);
+    keys_end(world->keys, key);
+    assert_int_equal(keys_restore_paces(world->keys, SPAN("{\"version\":2,\"keys\":{}}"), &world->moment),
+                     ERR_INVALID);
+    assert_int_equal(keys_restore_paces(world->keys, SPAN(""), &world->moment), ERR_INVALID);
+    assert_int_equal(
+        keys_restore_paces(world->keys, SPAN("{\"version\":1,\"keys\":{\"key_gone\":[]}}"), &world->moment),
+        0);
+    buffer_fini(&document);
+    buffer_fini(&again);
+}
+
 static void test_expiry_revocation_and_the_password(void **state)
 {
     struct world *world = *state;
@@ -382,6 +425,7 @@ int main(void)
         T(test_key_is_shown_once_and_kept_as_hash),
         T(test_what_is_refused_names_the_field),
         T(test_limits),
+        T(test_requests_per_minute_outlive_the_process),
         T(test_expiry_revocation_and_the_password),
         T(test_running_requests_are_learned_again),
         T(test_last_use_is_kept),

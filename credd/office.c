@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "credd/office.h"
+#include "credd/changes.h"
 #include "credd/durable_file.h"
 #include "credd/run_settings.h"
 #include "proto/clock.h"
@@ -9,38 +10,19 @@
 
 #include <sodium.h>
 #include <stdlib.h>
-#include <utlist.h>
 
 #define SESSION_FILE "session.key"
 
-enum { SESSION_KEY_BYTES = 32, SESSION_HEX_BYTES = 2 * SESSION_KEY_BYTES };
-
-struct office;
-struct change;
-
-/* A kind of change: of one file, planned, written off the loop, settled. */
-struct change_kind {
-    const char *file;
-    /* Appends what the file is to say. 0; negative: nothing is to be written, and its call is answered. */
-    int (*plan)(struct change *change, struct buffer *document);
-    /* `error`: of the write. Answers its call. */
-    void (*settle)(struct change *change, int error);
-};
-
-struct change {
-    struct office *office;
-    const struct change_kind *kind;
-    struct call *call; /* NULL: nobody asked */
-    json_t *arguments, *reply;
-    char key_text[KEY_TEXT_BYTES];
-    struct change *prev, *next;
+enum {
+    SESSION_KEY_BYTES = 32,
+    SESSION_HEX_BYTES = 2 * SESSION_KEY_BYTES,
+    USES_EVERY_S = 60,
 };
 
 struct office {
-    uv_loop_t *loop;
     const char *directory;
-    struct change *changes;  /* the first one is being written */
-    struct durable_job *job; /* its write; NULL: none */
+    struct changes *changes;
+    unsigned seconds; /* calls of office_save */
     struct live *live;
     struct keys *keys;
     struct run_settings *settings;
@@ -93,102 +75,55 @@ static int load_session_key(struct office *office, const char *directory)
     return error == ERR_INVALID || error == ERR_TOO_LARGE ? ERR_CONFIG : error;
 }
 
-/* ---- changes: one after the other, each durable before it counts ---- */
-
-static void log_not_written(const struct office *office, const char *file, int error)
-{
-    log_error(NULL, "not_written", LOG_STR("directory", office->directory), LOG_STR("file", file),
-              LOG_STR("problem", error_text(error)));
-}
-
-static void change_free(struct change *change)
-{
-    DL_DELETE(change->office->changes, change);
-    json_decref(change->arguments);
-    json_decref(change->reply);
-    sodium_memzero(change->key_text, sizeof change->key_text);
-    free(change);
-}
-
-static void run_changes(struct office *office);
-
-static void settle_first(struct office *office, int error)
-{
-    struct change *change = office->changes;
-    office->job = NULL;
-    if (error < 0)
-        log_not_written(office, change->kind->file, error);
-    change->kind->settle(change, error);
-    change_free(change);
-}
-
-static void on_written(void *context, int error)
-{
-    struct office *office = context;
-    settle_first(office, error);
-    run_changes(office);
-}
-
-/* Starts what can be started; a plan that fails is over at once. */
-static void run_changes(struct office *office)
-{
-    while (office->changes && !office->job) {
-        struct change *change = office->changes;
-        struct buffer document = {0};
-        /* The analyzer does not know that change_free() takes it off the list.
-         * NOLINTNEXTLINE(clang-analyzer-*) */
-        if (change->kind->plan(change, &document) < 0) {
-            change_free(change);
-        } else {
-            const struct durable_write write = {.directory = office->directory,
-                                                .name = change->kind->file,
-                                                .content = buffer_span(&document),
-                                                .mode = DURABLE_PUT};
-            office->job = durable_job_start(office->loop, &write, on_written, office);
-            if (!office->job)
-                settle_first(office, ERR_NOMEM);
-        }
-        buffer_fini(&document);
-    }
-}
-
-/* `arguments`: borrowed; may be NULL, as `call`. */
-static void enqueue(struct office *office, const struct change_kind *kind, struct call *call,
-                    const json_t *arguments)
-{
-    struct change *change = calloc(1, sizeof *change);
-    if (!change) {
-        if (call)
-            call_fail_error(call, ERR_NOMEM);
-        return;
-    }
-    change->office = office;
-    change->kind = kind;
-    change->call = call;
-    change->arguments = json_incref((json_t *)(uintptr_t)arguments);
-    DL_APPEND(office->changes, change);
-    run_changes(office);
-}
-
 bool office_is_busy(const struct office *office)
 {
-    return office->changes != NULL;
+    return !changes_are_done(office->changes);
 }
 
 void office_stop(struct office *office)
 {
-    struct durable_job *job = office->job;
-    if (job)
-        settle_first(office, durable_job_finish(&job));
-    while (office->changes) {
-        if (office->changes->call)
-            call_fail(office->changes->call, FAILURE_UNAVAILABLE, NULL, "The service is stopping.");
-        /* The analyzer does not see that freeing the head moves it. NOLINTNEXTLINE(clang-analyzer-*) */
-        change_free(office->changes);
-    }
+    changes_stop(office->changes);
 }
 
 /* ---- life ---- */
+
+/* Blocks: nobody is served any more. */
+static int write_now(const struct office *office, const char *file, const struct buffer *document)
+{
+    const struct durable_write write = {
+        .directory = office->directory, .name = file, .content = buffer_span(document), .mode = DURABLE_PUT};
+    int error = durable_file_write(&write);
+    if (error < 0)
+        changes_log_lost(office->directory, file, error);
+    return error;
+}
+
+/* What keys have been used for since the last office_save. */
+static void write_last_uses(struct office *office)
+{
+    const struct moment moment = {.now_ms = clock_now_ms(), .wall_ms = clock_wall_ms()};
+    struct buffer uses = {0}, paces = {0};
+    if (keys_plan_uses(office->keys, &uses) == 0)
+        keys_settle(office->keys, write_now(office, KEYS_FILE, &uses) == 0);
+    if (keys_plan_paces(office->keys, &moment, &paces) == 0)
+        keys_settle_paces(office->keys, write_now(office, KEY_PACES_FILE, &paces) == 0);
+    buffer_fini(&uses);
+    buffer_fini(&paces);
+}
+
+/* Without it, or if it is not understood, requests per minute begin at zero: no reason not to start. */
+static void read_paces(struct office *office)
+{
+    const struct moment moment = {.now_ms = clock_now_ms(), .wall_ms = clock_wall_ms()};
+    struct buffer text = {0};
+    int error = durable_file_read(office->directory, KEY_PACES_FILE, KEY_PACES_FILE_MAX_BYTES, &text);
+    if (error == 0)
+        error = keys_restore_paces(office->keys, buffer_span(&text), &moment);
+    if (error < 0 && error != ERR_NOT_FOUND)
+        log_warning(NULL, "key_paces_lost", LOG_STR("file", KEY_PACES_FILE),
+                    LOG_STR("problem", error_text(error)));
+    buffer_fini(&text);
+}
 
 struct office *office_open(const char *directory, struct live *live, int *error)
 {
@@ -199,31 +134,18 @@ struct office *office_open(const char *directory, struct live *live, int *error)
     office->live = live;
     office->directory = directory;
     office->version = (uint64_t)clock_wall_ms() * 1000; /* beyond any of an earlier run */
-    office->keys = keys_open(directory, error);
+    office->changes = changes_new(directory);
+    if (office->changes)
+        office->keys = keys_open(directory, error);
     if (office->keys)
         office->settings = run_settings_open(directory, live, error);
     if (office->settings)
         *error = load_session_key(office, directory);
     if (*error < 0)
         office_close(&office);
+    else
+        read_paces(office);
     return office;
-}
-
-/* What keys have been used for since the last report; blocks: nobody is served any more. */
-static void write_last_uses(struct office *office)
-{
-    struct buffer document = {0};
-    if (keys_plan_uses(office->keys, &document) == 0) {
-        const struct durable_write write = {.directory = office->directory,
-                                            .name = KEYS_FILE,
-                                            .content = buffer_span(&document),
-                                            .mode = DURABLE_PUT};
-        int error = durable_file_write(&write);
-        if (error < 0)
-            log_not_written(office, KEYS_FILE, error);
-        keys_settle(office->keys, error == 0);
-    }
-    buffer_fini(&document);
 }
 
 void office_close(struct office **office_pointer)
@@ -232,9 +154,11 @@ void office_close(struct office **office_pointer)
     *office_pointer = NULL;
     if (!office)
         return;
-    office_stop(office);
+    if (office->changes)
+        office_stop(office);
     if (office->keys)
         write_last_uses(office);
+    changes_free(&office->changes);
     keys_close(&office->keys);
     run_settings_close(&office->settings);
     secret_fini(&office->session_key);
@@ -275,6 +199,12 @@ int office_append_state(const struct office *office, bool for_gateway, struct bu
     return error;
 }
 
+static void add_change(struct office *office, const struct change_kind *kind, struct call *call,
+                       const json_t *arguments)
+{
+    changes_add(office->changes, kind, office, call, arguments);
+}
+
 static void note_change(struct office *office)
 {
     office->version++;
@@ -305,12 +235,13 @@ static void fail_change(struct call *call, int error, const struct field_problem
 
 static int plan_create(struct change *change, struct buffer *document)
 {
+    struct office *office = change->owner;
     unsigned char random[KEYS_RANDOM_BYTES];
     struct field_problem problem;
     int error;
     randombytes_buf(random, sizeof random);
-    change->reply = keys_plan_create(change->office->keys, change->arguments, random, clock_wall_ms(),
-                                     change->key_text, &problem, &error, document);
+    change->reply = keys_plan_create(office->keys, change->arguments, random, clock_wall_ms(), change->secret,
+                                     &problem, &error, document);
     sodium_memzero(random, sizeof random);
     if (!change->reply)
         fail_change(change->call, error, &problem);
@@ -322,7 +253,7 @@ static json_t *reply_with_key(struct change *change)
 {
     json_t *reply = change->reply;
     change->reply = NULL;
-    if (json_object_set_new(reply, "key", json_string(change->key_text)) == 0)
+    if (json_object_set_new(reply, "key", json_string(change->secret)) == 0)
         return reply;
     json_decref(reply);
     return NULL; /* the key is there, but nobody has seen it: it can be revoked */
@@ -330,7 +261,8 @@ static json_t *reply_with_key(struct change *change)
 
 static void settle_create(struct change *change, int error)
 {
-    int settled = keys_settle(change->office->keys, error == 0);
+    struct office *office = change->owner;
+    int settled = keys_settle(office->keys, error == 0);
     error = error ? error : settled;
     if (error < 0) {
         call_fail_error(change->call, error);
@@ -338,21 +270,22 @@ static void settle_create(struct change *change, int error)
     }
     call_audit(change->call, "key_created", json_string_value(json_object_get(change->reply, "id")),
                json_string_value(json_object_get(change->reply, "name")));
-    note_change(change->office);
+    note_change(office);
     call_reply(change->call, 201, reply_with_key(change));
 }
 
 static void answer_create(void *owner, struct call *call, const json_t *arguments)
 {
     static const struct change_kind kind = {KEYS_FILE, plan_create, settle_create};
-    enqueue(owner, &kind, call, arguments);
+    add_change(owner, &kind, call, arguments);
 }
 
 static int plan_revoke(struct change *change, struct buffer *document)
 {
+    struct office *office = change->owner;
     const json_t *id = json_object_get(change->arguments, "id");
-    int error = keys_plan_revoke(change->office->keys, span_of(json_string_value(id), json_string_length(id)),
-                                 document);
+    int error =
+        keys_plan_revoke(office->keys, span_of(json_string_value(id), json_string_length(id)), document);
     if (error == ERR_NOT_FOUND)
         call_fail(change->call, FAILURE_NOT_FOUND, "id", "There is no such key.");
     else if (error < 0)
@@ -362,14 +295,15 @@ static int plan_revoke(struct change *change, struct buffer *document)
 
 static void settle_revoke(struct change *change, int error)
 {
+    struct office *office = change->owner;
     json_t *id = json_object_get(change->arguments, "id");
-    keys_settle(change->office->keys, error == 0);
+    keys_settle(office->keys, error == 0);
     if (error < 0) {
         call_fail_error(change->call, error);
         return;
     }
     call_audit(change->call, "key_revoked", json_string_value(id), "");
-    note_change(change->office);
+    note_change(office);
     call_reply(change->call, 200, json_pack("{s:s, s:O}", "message", "The key is revoked.", "id", id));
 }
 
@@ -377,25 +311,48 @@ static void answer_revoke(void *owner, struct call *call, const json_t *argument
 {
     static const struct change_kind kind = {KEYS_FILE, plan_revoke, settle_revoke};
     if (json_is_string(json_object_get(arguments, "id")))
-        enqueue(owner, &kind, call, arguments);
+        add_change(owner, &kind, call, arguments);
     else
         call_fail(call, FAILURE_BAD_FIELD, "id", "The id of the key is missing.");
 }
 
 static int plan_uses(struct change *change, struct buffer *document)
 {
-    return keys_plan_uses(change->office->keys, document);
+    struct office *office = change->owner;
+    return keys_plan_uses(office->keys, document);
 }
 
 static void settle_uses(struct change *change, int error)
 {
-    keys_settle(change->office->keys, error == 0);
+    struct office *office = change->owner;
+    keys_settle(office->keys, error == 0);
 }
 
-void office_save_uses(struct office *office)
+static int plan_paces(struct change *change, struct buffer *document)
 {
-    static const struct change_kind kind = {KEYS_FILE, plan_uses, settle_uses};
-    enqueue(office, &kind, NULL, NULL);
+    struct office *office = change->owner;
+    const struct moment moment = {.now_ms = clock_now_ms(), .wall_ms = clock_wall_ms()};
+    return keys_plan_paces(office->keys, &moment, document);
+}
+
+static void settle_paces(struct change *change, int error)
+{
+    struct office *office = change->owner;
+    keys_settle_paces(office->keys, error == 0);
+}
+
+void office_save(struct office *office)
+{
+    static const struct change_kind uses = {KEYS_FILE, plan_uses, settle_uses};
+    static const struct change_kind paces = {KEY_PACES_FILE, plan_paces, settle_paces};
+    office->seconds++;
+    if (office_is_busy(office)) /* a slow disk: people go first, and next second is early enough */
+        return;
+    add_change(office, &paces, NULL, NULL);
+    if (office->seconds < USES_EVERY_S)
+        return;
+    office->seconds = 0;
+    add_change(office, &uses, NULL, NULL);
 }
 
 /* ---- settings.* ---- */
@@ -418,11 +375,12 @@ static void audit_settings(const struct call *call, const json_t *changes)
 
 static int plan_set(struct change *change, struct buffer *document)
 {
+    struct office *office = change->owner;
     struct field_problem problem;
-    struct run_settings *settings = change->office->settings;
-    int error = run_settings_expect(settings, json_object_get(change->arguments, "expected"), &problem);
+    int error =
+        run_settings_expect(office->settings, json_object_get(change->arguments, "expected"), &problem);
     if (error == 0)
-        error = run_settings_plan(settings, json_object_get(change->arguments, "settings"),
+        error = run_settings_plan(office->settings, json_object_get(change->arguments, "settings"),
                                   call_actor(change->call), clock_wall_ms(), &problem, document);
     if (error < 0)
         fail_change(change->call, error, &problem);
@@ -431,15 +389,16 @@ static int plan_set(struct change *change, struct buffer *document)
 
 static void settle_set(struct change *change, int error)
 {
-    int settled = run_settings_settle(change->office->settings, error == 0);
+    struct office *office = change->owner;
+    int settled = run_settings_settle(office->settings, error == 0);
     error = error ? error : settled;
     if (error < 0) {
         call_fail_error(change->call, error);
         return;
     }
     audit_settings(change->call, json_object_get(change->arguments, "settings"));
-    note_change(change->office);
-    answer_get(change->office, change->call, change->arguments);
+    note_change(office);
+    answer_get(office, change->call, change->arguments);
 }
 
 static void answer_set(void *owner, struct call *call, const json_t *arguments)
@@ -451,7 +410,7 @@ static void answer_set(void *owner, struct call *call, const json_t *arguments)
     else if (expected && !json_is_object(expected))
         call_fail(call, FAILURE_BAD_FIELD, "expected", "It must be an object of settings.");
     else
-        enqueue(owner, &kind, call, arguments);
+        add_change(owner, &kind, call, arguments);
 }
 
 int office_serve(struct office *office, uv_loop_t *loop, struct calls *calls, void (*changed)(void *context),
@@ -465,7 +424,7 @@ int office_serve(struct office *office, uv_loop_t *loop, struct calls *calls, vo
         {"settings.set", answer_set, "settings expected"},
         {NULL, NULL, NULL},
     };
-    office->loop = loop;
+    changes_serve(office->changes, loop);
     office->changed = changed;
     office->context = context;
     return calls_add(calls, methods, office);

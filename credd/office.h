@@ -19,7 +19,7 @@ struct office;
 /* Reads what `directory` keeps, and lays the run-time settings over `live`. Borrows both. Returns owned; NULL
  * on failure (logged): `*error` is ERR_CONFIG when a file there cannot be understood. */
 struct office *office_open(const char *directory, struct live *live, int *error);
-/* Writes down when keys were last used (blocks for it). No key may be in use. NULL-safe. */
+/* Writes down what office_save would (blocks for it). No key may be in use. NULL-safe. */
 void office_close(struct office **office);
 
 /* Answers `keys.*` and `settings.*` from now on, writing on the pool of `loop`. `changed` is called on the
@@ -30,8 +30,9 @@ int office_serve(struct office *office, uv_loop_t *loop, struct calls *calls, vo
 bool office_is_busy(const struct office *office);
 /* Finishes the write under way (blocks for it), and answers all who wait. Before the calls are freed. */
 void office_stop(struct office *office);
-/* Writes down when keys were last used, if that is news. Call once a minute. */
-void office_save_uses(struct office *office);
+/* Writes down what is news of the keys' use: what counts for requests per minute at each call, when each was
+ * last used at every 60th. Call once a second. */
+void office_save(struct office *office);
 /* The keys, for their limits. Borrowed. */
 struct keys *office_keys(struct office *office);
 

@@ -2,6 +2,8 @@
 // What an administrator changes reaches the requests of clients, and the log says who changed what.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { credential, secretText, startSystem, user } from './harness.mjs';
 import { until } from '../faults/load.mjs';
 
@@ -106,6 +108,22 @@ test('a key that is in use keeps its limit over a restart of credd', async () =>
   assert.equal(refused.status, 429, await refused.text());
   controller.abort();
   await until(async () => (await system.chat({ model: 's:chunks', messages: [user()] }, { headers: as(key) })).status === 200, 'room for the key');
+});
+
+test('what a key began in the last minute counts after a restart of credd, too', async () => {
+  const { key, id } = await done('POST', '/api/keys', { name: 'three a minute', rpm: 3 });
+  await until(async () => (await statusFor(key)) === 200, 'the key');
+  const ask = () => system.chat({ model: 's:chunks', messages: [user()] }, { headers: as(key) });
+  for (let i = 0; i < 3; i++) assert.equal((await ask()).status, 200);
+  const file = join(system.dataDir, 'key_paces.json');
+  const written = () => JSON.parse(readFileSync(file, 'utf8')).keys[id]?.reduce((sum, [, count]) => sum + count, 0);
+  await until(() => existsSync(file) && written() === 3, 'the count on disk');
+  const credd = (await system.status()).processes.find(({ name }) => name.startsWith('credd'));
+  process.kill(credd.pid, 'SIGKILL');
+  const refused = await ask(); // it waits for the new one
+  assert.equal(refused.status, 429, await refused.text());
+  const wait = Number(refused.headers.get('retry-after'));
+  assert.ok(wait >= 1 && wait <= 60, `Retry-After: ${wait}`);
 });
 
 test('the log tells who changed what, and no secret', async () => {
