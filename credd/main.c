@@ -6,19 +6,11 @@
 #include "credd/json_wipe.h"
 #include "credd/site_bonds.h"
 #include "credd/vault_watch.h"
+#include "proto/confine.h"
 #include "proto/error.h"
 #include "proto/health.h"
 
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
-
-/* No core file, no debugger of the same user: memory holds every token. */
-static void forbid_dumps(void)
-{
-    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-    prctl(PR_SET_DUMPABLE, 0);
-}
 
 /* There is one credd: the supervisor's `--instance 0` says nothing new. `seal` and `unseal` convert the
  * credentials directory instead of serving. */
@@ -40,7 +32,7 @@ int main(int argc, char **argv)
 
     if (health_asked(argc, argv, "credd", &exit_code))
         return exit_code;
-    forbid_dumps();
+    confine_begin();
     json_wipe_install();
     if (settings_load(&settings, environ, ".env") < 0)
         goto out; /* each step logs its own failure */
@@ -62,6 +54,7 @@ int main(int argc, char **argv)
         exit_code = EXIT_CONFIG; /* … but not with profiles like these */
         goto out;
     }
+    service_confine(service); /* what was to be read once has been read */
     live = live_new(&settings);
     office = live ? office_open(settings.data_dir, live, &error) : NULL;
     bonds = office ? site_bonds_open(settings.data_dir, &error) : NULL;

@@ -2,6 +2,7 @@
 /* gateway - the HTTP front: takes requests from clients and has upstream-workers answer them.
  * One process, one loop, one thread of ours. What it does and when it fails: README.md. */
 #include "gateway/gateway.h"
+#include "proto/confine.h"
 #include "proto/error.h"
 #include "proto/health.h"
 
@@ -30,6 +31,7 @@ int main(int argc, char **argv)
     if (health_asked(argc, argv, "gateway", &exit_code))
         return exit_code;
     instance = instance_of(argc, argv);
+    confine_begin();
     if (instance < 0)
         fprintf(stderr, "usage: %s [--instance N] | --health | --alive\n", argv[0]);
     if (instance < 0 || settings_load_with_password(&settings, environ, ".env") < 0)
@@ -38,8 +40,10 @@ int main(int argc, char **argv)
     exit_code = EXIT_SYSTEM; /* from here on a restart can help */
     service = service_new("gateway", instance, &settings);
     service_prefer_batches();
-    if (service)
+    if (service) {
+        service_confine(service);
         gateway = gateway_new(service);
+    }
     if (!gateway)
         goto out;
 

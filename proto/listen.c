@@ -30,15 +30,21 @@ static bool meant_for_us(void)
     return !text || (span_to_u64(span_str(text), &pid) && pid == (uint64_t)getpid());
 }
 
+int listen_inherited_count(void)
+{
+    const char *text = getenv("LISTEN_FDS");
+    uint64_t count = 0;
+    if (!text || !meant_for_us() || !span_to_u64(span_str(text), &count))
+        return 0;
+    return count < LISTEN_MAX ? (int)count : LISTEN_MAX;
+}
+
 void listen_set_inherit(struct listen_set *set)
 {
-    const char *count_text = getenv("LISTEN_FDS");
     const char *names = getenv("LISTEN_FDNAMES");
-    uint64_t count = 0;
-    *set = (struct listen_set){0};
-    if (!count_text || !meant_for_us() || !span_to_u64(span_str(count_text), &count))
+    *set = (struct listen_set){.count = listen_inherited_count()};
+    if (set->count == 0)
         return;
-    set->count = count < LISTEN_MAX ? (int)count : LISTEN_MAX;
     for (int i = 0; i < set->count; i++) {
         size_t length = names ? strcspn(names, ":") : 0;
         set->fds[i] = LISTEN_FIRST_FD + i;

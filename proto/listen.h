@@ -15,6 +15,8 @@ struct listen_set {
     char names[LISTEN_MAX][LISTEN_NAME_BYTES];
 };
 
+/* How many the environment announces to us; looks only. */
+int listen_inherited_count(void);
 /* Takes over what the environment announces, and removes the announcement. */
 void listen_set_inherit(struct listen_set *set);
 /* The descriptor of that name, now the caller's; -1 if there is none (left). */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/service.h"
 #include "proto/clock.h"
+#include "proto/confine.h"
 #include "proto/error.h"
 #include "proto/health.h"
 #include "proto/listen.h"
@@ -8,6 +9,7 @@
 #include "proto/process_usage.h"
 #include "proto/spare_memory.h"
 #include "proto/log_sink.h"
+#include "proto/owned_watch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -64,6 +66,8 @@ struct service {
     uv_loop_t loop;
     uv_signal_t on_term, on_int;
     uv_timer_t heartbeat, drain_limit, log_timer, orphan_look;
+    struct owned_watch owned; /* looked at with each heartbeat */
+    int exit_status;
     uv_prepare_t turn_end;
     uv_check_t sockets_served;
     uv_idle_t no_sleep; /* active while a hook has more to do */
@@ -203,6 +207,15 @@ static void health_tell(struct service *service)
     health_write(service->health_fd, service->draining ? "draining" : "ready", missing, clock_now_ms());
 }
 
+static void end_if_replaced(struct service *service)
+{
+    const char *directory = owned_watch_look(&service->owned);
+    if (!directory || service->draining)
+        return;
+    log_warning(NULL, "directory_replaced", LOG_STR("directory", directory), LOG_STR("action", "restart"));
+    service_end(service, EXIT_SYSTEM);
+}
+
 static void heartbeat_tick(uv_timer_t *timer)
 {
     struct service *service = timer->data;
@@ -212,6 +225,7 @@ static void heartbeat_tick(uv_timer_t *timer)
     heartbeat_send(service);
     health_tell(service);
     spare_memory_tend(&service->spare_memory);
+    end_if_replaced(service);
     if (++service->beats % LAG_BEATS == 0) {
         service->former_lag_max_ms = service->lag_max_ms;
         service->lag_max_ms = 0;
@@ -317,6 +331,12 @@ void service_drain(struct service *service)
         service->drain_callbacks[i].begin(service->drain_callbacks[i].context);
 }
 
+void service_end(struct service *service, int exit_status)
+{
+    service->exit_status = exit_status;
+    service_drain(service);
+}
+
 static void on_stop_signal(uv_signal_t *handle, int number)
 {
     struct service *service = handle->data;
@@ -370,6 +390,7 @@ struct service *service_new(const char *role, int instance, const struct setting
     service->settings = settings;
     service->started_wall_ms = clock_wall_ms();
     service->health_fd = -1;
+    service->exit_status = EXIT_OK;
     service->deferred_last = &service->deferred_first;
     snprintf(service->name, sizeof service->name, "%s-%d", role, instance);
     signal(SIGPIPE, SIG_IGN);
@@ -386,6 +407,16 @@ void service_prefer_batches(void)
     const struct sched_param param = {0};
     if (sched_setscheduler(0, SCHED_BATCH, &param) < 0)
         log_info(NULL, "scheduling_unchanged", LOG_STR("problem", strerror(errno))); /* slower, not worse */
+}
+
+void service_confine(struct service *service)
+{
+    static struct confine_needs needs; /* a process is confined once */
+    unsigned given = (service->inherited.count > 0 ? CONFINE_HAS_SOCKETS : 0) |
+                     (service_is_supervised(service) ? CONFINE_HAS_SUPERVISOR : 0);
+    confine_needs_of(&needs, service->role, service->settings, given);
+    if (confine_apply(&needs, service->settings))
+        owned_watch_init(&service->owned, needs.owned, needs.owned_count);
 }
 
 static void close_if_open(uv_handle_t *handle, void *argument)
@@ -521,7 +552,7 @@ int service_run(struct service *service)
     log_sink_set_buffered(true);
     uv_run(&service->loop, UV_RUN_DEFAULT);
     log_sink_set_buffered(false);
-    return EXIT_OK;
+    return service->exit_status;
 }
 
 void service_defer(struct service *service, void (*work)(void *context), void *context)

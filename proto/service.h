@@ -7,8 +7,9 @@
  * `draining\n` when it drains. It reads nothing; end of file means the supervisor is gone: the child drains
  * as on SIGTERM, after those whom it serves (service_on_orphaned). Listening sockets are inherited in the
  * systemd manner: LISTEN_FDS=N descriptors from 3 on, LISTEN_FDNAMES their names, colon separated
- * (`http`, `ops`). Exit status: 0 after a drain, 78 do not restart me, anything else restart me.
- * SIGTERM and SIGINT drain; a second one, or the drain's time limit, stops at once. SIGPIPE is ignored.
+ * (`http`, `ops`). Descriptors behind SUPERVISOR_FD, or behind those without one, are closed. Exit status: 0
+ * after a drain, 78 do not restart me, anything else restart me. SIGTERM and SIGINT drain; a second one, or
+ * the drain's time limit, stops at once. SIGPIPE is ignored.
  *
  * Turn order: timers and sockets → end-of-turn work (links send their trains, deferred frees run) → sleep. */
 #ifndef PROTO_SERVICE_H
@@ -64,6 +65,12 @@ void service_on_orphaned(struct service *service, bool (*is_needed)(void *contex
 void service_on_health(struct service *service, const char *(*missing)(void *context), void *context);
 /* Begins the drain, as SIGTERM does. Idempotent. */
 void service_drain(struct service *service);
+/* Drains, and ends with this exit status: for what a fresh start repairs. */
+void service_end(struct service *service, int exit_status);
+/* Leaves this process what its role needs (confine.h), if settings say so. After service_new, before the
+ * first link. When a directory of its own is replaced by another one, which it may not touch, it ends to be
+ * started again. */
+void service_confine(struct service *service);
 /* Runs until a drain is over. Returns the exit status. */
 int service_run(struct service *service);
 

@@ -138,6 +138,10 @@ enum { SERVICE_SECOND_INSTANCE = 1000 };
            "账本保留每个请求记录多久；0 表示永久。按小时的汇总一直保留。")                                   \
     NUMBER(usage_minutes_days, "USAGE_MINUTES_DAYS", 90, 1, 3650, "days", false,                             \
            "How long the ledger keeps sums by the minute.", "账本保留按分钟汇总多久。")                      \
+    FLAG(confine, "CONFINE", true, false,                                                                    \
+         "Each process keeps only what it needs of system calls and files (SECURITY.md). 0 is for finding "  \
+         "out whether that is in the way of something.",                                                     \
+         "每个进程只保留所需的系统调用和文件访问（见 SECURITY.md）。设为 0 仅用于排查它是否妨碍了什么。")    \
     TEXT(gateway_bind, "GATEWAY_BIND", "", false,                                                            \
          "Where this gateway waits for workers (ipc:// or tcp://). Default: in the run directory.",          \
          "本网关等待工作进程的地址（ipc:// 或 tcp://）。默认：在运行目录中。")                               \

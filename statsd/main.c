@@ -2,6 +2,7 @@
 /* statsd - keeps the durable ledger of usage, adds up what all processes count, and answers operators.
  * One process, one loop, one thread of ours; the disk is waited for on libuv's pool. README.md says the rest.
  */
+#include "proto/confine.h"
 #include "proto/error.h"
 #include "proto/health.h"
 #include "proto/follow.h"
@@ -29,6 +30,7 @@ int main(int argc, char **argv)
 
     if (health_asked(argc, argv, "statsd", &exit_code))
         return exit_code;
+    confine_begin();
     if (!arguments_are_known(argc, argv)) {
         fprintf(stderr, "usage: %s [--instance 0] | --health | --alive\n", argv[0]);
         goto out;
@@ -36,10 +38,13 @@ int main(int argc, char **argv)
     if (settings_load(&settings, environ, ".env") < 0)
         goto out; /* each step logs its own failure */
 
+    confine_forget_password(&settings);
     exit_code = EXIT_SYSTEM; /* from here on a restart can help */
     service = service_new("statsd", 0, &settings);
-    if (service)
+    if (service) {
+        service_confine(service);
         hub = hub_open(service, &exit_code);
+    }
     if (hub)
         ops = ops_open(service, hub);
     if (!ops)

@@ -1,26 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* upstream-worker - carries one request after another from a gateway to the upstream and back.
  * One process, one loop, one thread of ours. What it says on the wire: proto/README.md. */
+#include "proto/confine.h"
 #include "proto/error.h"
 #include "proto/health.h"
 #include "upstream-worker/worker.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
 
 enum { INSTANCE_MAX = 1000000 };
-
-/* No core file, no debugger of the same user: tokens pass through this memory. */
-static void forbid_dumps(void)
-{
-    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-    prctl(PR_SET_DUMPABLE, 0);
-}
 
 /* `--instance N`, as the supervisor starts us; without it this is the first. -1: anything else. */
 static int instance_of(int argc, char **argv)
@@ -49,15 +41,18 @@ int main(int argc, char **argv)
     if (health_asked(argc, argv, "upstream-worker", &exit_code))
         return exit_code;
     instance = instance_of(argc, argv);
-    forbid_dumps();
+    confine_begin();
     if (instance < 0 || settings_load(&settings, environ, ".env") < 0)
         goto out; /* each step logs its own failure */
 
+    confine_forget_password(&settings);
     exit_code = EXIT_SYSTEM; /* from here on a restart can help */
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         goto out;
     service = service_new("upstream-worker", instance, &settings);
     service_prefer_batches();
+    if (service)
+        service_confine(service);
     live = live_new(&settings);
     reporter = service && live ? reporter_new(service) : NULL;
     worker = reporter ? worker_new(service, live, reporter) : NULL;

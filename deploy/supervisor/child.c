@@ -123,11 +123,11 @@ static size_t fill_stdio(uv_stdio_container_t *stdio, const struct child_spec *s
         stdio[count++] = (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = fd};
     for (size_t i = 0; i < spec->sockets_count; i++)
         stdio[count++] = (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = spec->sockets[i]};
-    *pipe_fd = count;
-    stdio[count].flags = UV_CREATE_PIPE | UV_READABLE_PIPE | UV_WRITABLE_PIPE;
-    stdio[count++].data.stream = (uv_stream_t *)pipe;
     if (spec->keep_fd >= 0)
         stdio[count++] = (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = spec->keep_fd};
+    *pipe_fd = count;
+    stdio[count].flags = UV_CREATE_PIPE | UV_READABLE_PIPE | UV_WRITABLE_PIPE;
+    stdio[count++].data.stream = (uv_stream_t *)pipe; /* the last: children close what lies behind it */
     return count;
 }
 

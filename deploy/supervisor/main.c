@@ -5,6 +5,7 @@
 #include "deploy/supervisor/process.h"
 #include "deploy/supervisor/supervisor.h"
 
+#include "proto/confine.h"
 #include "proto/error.h"
 #include "proto/log.h"
 #include "proto/log_sink.h"
@@ -21,6 +22,7 @@ int main(int argc, char **argv)
     struct settings settings = {0};
     struct rundir *rundir = NULL;
     struct supervisor *supervisor = NULL;
+    struct confine_needs needs;
     int exit_code = EXIT_USAGE;
 
     log_init("supervisor", LOG_LEVEL_INFO);
@@ -33,9 +35,12 @@ int main(int argc, char **argv)
     log_init("supervisor", log_level_of(settings.log_level));
     process_prepare();
     process_ends_on_signals();
+    confine_forbid_dumps();
     int error = rundir_acquire(settings.run_dir, settings.drain_s + TAKE_OVER_GRACE_S, &rundir);
     if (error == 0)
         error = supervisor_new(&settings, rundir, &supervisor);
+    confine_needs_of(&needs, "supervisor", &settings, CONFINE_HAS_SOCKETS | CONFINE_HAS_SUPERVISOR);
+    confine_apply(&needs, &settings);
     if (error != ERR_CONFIG)
         exit_code = EXIT_SYSTEM; /* another try can help */
     if (error == 0)

@@ -61,11 +61,11 @@ static void the_family_starts_shows_itself_and_stops_in_order(void **state)
     assert_listening(bed->http_port);
     assert_listening(bed->ops_port);
     expect_anywhere(bed,
-                    "fake starts statsd-0 3=listener 4=socket 5=file listen=1:ops supervisor=4 session=own");
+                    "fake starts statsd-0 3=listener 4=file 5=socket listen=1:ops supervisor=5 session=own");
     expect_anywhere(
-        bed, "fake starts gateway-0 3=listener 4=socket 5=file listen=1:http supervisor=4 session=own");
-    expect_anywhere(bed, "fake starts credd-0 3=socket 4=file listen=-:- supervisor=3 session=own");
-    expect_anywhere(bed, "fake starts upstream-worker-1 3=socket 4=file listen=-:- supervisor=3 session=own");
+        bed, "fake starts gateway-0 3=listener 4=file 5=socket listen=1:http supervisor=5 session=own");
+    expect_anywhere(bed, "fake starts credd-0 3=file 4=socket listen=-:- supervisor=4 session=own");
+    expect_anywhere(bed, "fake starts upstream-worker-1 3=file 4=socket listen=-:- supervisor=4 session=own");
     expect(bed, "codebuddy2api ", " is ready");
     expect(bed, "clients     http://127.0.0.1:");
 

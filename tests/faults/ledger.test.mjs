@@ -60,6 +60,9 @@ test('a directory that nobody may write to, then one that we may', async () => {
   mkdirSync(real, { mode: 0o700 });
   rmSync(link);
   symlinkSync(real, link);
+  assert.equal((await statsd.child.exited).code, 71); // it may not touch the new one, so it asks to be started again
+  assert.match(statsd.child.logText(), / directory_replaced /);
+  await statsd.start();
   await arrived(20);
   await failing(0);
 });

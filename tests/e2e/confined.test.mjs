@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+// Least power, on running processes: what the kernel says of each of them (no new privileges, seccomp, no dumps, no
+// descriptor that nobody meant it to have, no password where it is not needed), and that all goes on with it: after a
+// kill, after a reload, when a directory is replaced. What each role is refused: proto/confine_test.c.
+import { test, before, after } from 'node:test';
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, readdirSync, readlinkSync, renameSync } from 'node:fs';
+import { credential, startSystem, user } from './harness.mjs';
+import { until } from './process.mjs';
+
+let system;
+before(async () => {
+  system = await startSystem({ env: { CODEBUDDY_LOG_LEVEL: 'DEBUG' } });
+});
+after(() => system.stop());
+
+const processes = async () => (await system.status()).processes.map(({ name, pid }) => ({ name, pid }));
+const field = (pid, name) => new RegExp(`^${name}:\\s*(\\S+)`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+const asks = async () => {
+  const response = await system.chat({ model: 's:chunks', messages: [user()] });
+  assert.equal(response.status, 200);
+  await response.text();
+};
+
+async function assertConfined() {
+  const all = await processes();
+  assert.equal(all.length, 5);
+  for (const { name, pid } of [...all, { name: 'supervisor', pid: system.child.process.pid }]) {
+    assert.equal(field(pid, 'NoNewPrivs'), '1', name);
+    assert.equal(field(pid, 'Seccomp'), '2', name);
+    for (const thread of readdirSync(`/proc/${pid}/task`)) assert.equal(field(`${pid}/task/${thread}`, 'Seccomp'), '2', `${name}, thread ${thread}`);
+    const limits = readFileSync(`/proc/${pid}/limits`, 'utf8');
+    assert.match(limits, /^Max core file size\s+0\s+0\s/m, name);
+  }
+  return all;
+}
+
+test('each process and all its threads', assertConfined);
+
+test('where the kernel has Landlock, it is used', async (t) => {
+  if (/INFO \S+ \d+ req=- disk_not_confined /.test(system.log())) return t.skip('this kernel has none'); // said by each process
+  for (const role of ['gateway', 'upstream-worker', 'credd', 'statsd']) assert.match(system.log(), new RegExp(`DEBUG ${role} \\d+ req=- confined landlock=[1-9]\\d* seccomp=1`));
+});
+
+// Sockets, pipes and eventfds are its own; a file must be one of these.
+const FILES = {
+  gateway: [],
+  'upstream-worker': [],
+  credd: [],
+  statsd: [/\/data\/usage\.(db(-wal|-shm)?|lock)$/],
+};
+
+test('open files: its own, and what it was given', async () => {
+  await asks();
+  for (const { name, pid } of await processes()) {
+    const allowed = [/\/log$/, /^\/dev\/(null|urandom)$/, /\/run\/tree\.lock$/, ...FILES[name.replace(/-\d+$/, '')]];
+    for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+      const target = readlinkSync(`/proc/${pid}/fd/${fd}`);
+      if (/^(socket|pipe|anon_inode):/.test(target)) continue;
+      assert.ok(allowed.some((pattern) => pattern.test(target)), `${name} has ${target} open`);
+    }
+  }
+});
+
+test('the password is with the supervisor and the gateway alone', async () => {
+  for (const { name, pid } of await processes()) {
+    const hasIt = readFileSync(`/proc/${pid}/environ`, 'utf8').includes(system.password);
+    assert.equal(hasIt, /^(gateway|credd)-/.test(name), name);
+  }
+});
+
+test('after a kill and a reload the next ones are confined, too', async () => {
+  for (const { pid } of await processes()) process.kill(pid, 'SIGKILL');
+  await until(async () => (await system.chat({ model: 's:chunks', messages: [user()] }).catch(() => null))?.status === 200, 'service after the kills');
+  await until(async () => (await system.status()).processes.every(({ state }) => state === 'ready'), 'all to be back');
+  const before = (await processes()).map(({ pid }) => pid);
+  await system.command('reload');
+  await until(async () => (await processes()).every(({ pid }) => !before.includes(pid)), 'all to be replaced');
+  await until(async () => (await system.status()).processes.every(({ state }) => state === 'ready'), 'all to be ready');
+  await asks();
+  await assertConfined();
+});
+
+test('a directory of credentials that is replaced: credd starts again, and finds the new one', async () => {
+  const replaced = `${system.credsDir}.next`;
+  mkdirSync(replaced, { mode: 0o700 });
+  renameSync(system.credsDir, `${system.credsDir}.former`);
+  renameSync(replaced, system.credsDir);
+  system.writeCredential('two', credential('two'));
+  await system.waitLog(/ directory_replaced directory=\S*creds action=restart/);
+  await until(async () => (await system.chat({ model: 's:chunks', messages: [user()] }).catch(() => null))?.status === 200, 'the new one to serve');
+});
