@@ -11,7 +11,8 @@
  *   IDLE      | the first byte of a head     | client_idle_timeout; 1 while | cut
  *             |                              | draining; header_timeout (new)|
  *   HEAD      | the rest of it               | header_timeout               | 408
- *   BODY      | the rest of the body         | body_timeout without a byte  | 408
+ *   BODY      | the rest of the body         | body_timeout without a byte, | 408
+ *             |                              | body_total_timeout in all    |
  *   REQUEST   | its handler to answer        | body_timeout (to 1.5 times)  | cut
  *             |                              | without a byte taken, while  |
  *             |                              | writing                      |

@@ -56,6 +56,7 @@ struct connection_set {
     struct leave_watch *leave;
     struct turn_hook *hook;
     h2o_timeout_t header_timeout, body_timeout, stall_timeout, idle_timeout, linger_timeout, drain_timeout;
+    int64_t body_total_timeout_ms;
     struct connection *all, *turn;
     size_t count;
     bool draining;

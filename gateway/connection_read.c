@@ -111,6 +111,13 @@ static void reserve_body(struct connection *c)
     h2o_buffer_reserve(&c->sock->input, rest_bytes + RESERVE_SLACK_BYTES);
 }
 
+/* Who sends a byte now and then keeps within body_timeout, and would hold its place for hours. Looked at when
+ * bytes come, which they must. */
+static bool is_too_late(const struct connection *c)
+{
+    return connection_request_ms(c) > c->set->body_total_timeout_ms;
+}
+
 static void take_in(struct connection *c, size_t fresh)
 {
     struct connection_set *set = c->set;
@@ -122,6 +129,10 @@ static void take_in(struct connection *c, size_t fresh)
     case INTAKE_MORE:
         if (c->intake.phase == INTAKE_IN_HEAD)
             return;
+        if (is_too_late(c)) {
+            connection_refuse(c, FAILURE_REQUEST_TIMEOUT, "the whole body took too long", 0);
+            return;
+        }
         connection_enter(c, STATE_BODY);
         break;
     case INTAKE_HEAD_DONE:

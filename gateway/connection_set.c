@@ -14,6 +14,7 @@ static void init_timeouts(struct connection_set *set, const struct settings *set
     uv_loop_t *loop = set->h2o->loop;
     h2o_timeout_init(loop, &set->header_timeout, (uint64_t)settings->header_timeout_s * 1000);
     h2o_timeout_init(loop, &set->body_timeout, (uint64_t)settings->body_timeout_s * 1000);
+    set->body_total_timeout_ms = settings->body_total_timeout_s * 1000;
     h2o_timeout_init(loop, &set->stall_timeout, (uint64_t)settings->body_timeout_s * 1000 / 2);
     h2o_timeout_init(loop, &set->idle_timeout, (uint64_t)settings->client_idle_timeout_s * 1000);
     h2o_timeout_init(loop, &set->linger_timeout, LINGER_MS);

@@ -110,6 +110,9 @@ enum { SERVICE_SECOND_INSTANCE = 1000 };
     NUMBER(body_timeout_s, "BODY_TIMEOUT_S", 30, 1, 3600, "seconds", false,                                  \
            "Longest pause while a client sends a body, or takes an answer.",                                 \
            "客户端发送请求体或接收回答时的最长停顿。")                                                       \
+    NUMBER(body_total_timeout_s, "BODY_TOTAL_TIMEOUT_S", 600, 1, 86400, "seconds", false,                    \
+           "Time a client has to send a whole request, headers and body.",                                   \
+           "客户端发送完整个请求（请求头和请求体）的时限。")                                                 \
     NUMBER(client_idle_timeout_s, "CLIENT_IDLE_TIMEOUT_S", 75, 1, 86400, "seconds", false,                   \
            "How long a kept-alive connection may wait for its next request.",                                \
            "保持的连接等待下一个请求的时限。")                                                               \

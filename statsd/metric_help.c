@@ -88,6 +88,7 @@ static const struct {
     {"codebuddy2api_worker_upstream_events", "Events taken from upstreams."},
     {"codebuddy2api_queued_events", "Usage events received and not yet durable."},
     {"codebuddy2api_streams", "Requests in flight."},
+    {"codebuddy2api_streams_paused", "Of these, held back until their client reads on."},
 };
 
 const char *metric_help(const char *family)

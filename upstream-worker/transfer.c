@@ -61,7 +61,7 @@ struct transfers {
     struct turn_budget budget;
     uv_check_t *turn;    /* a turn has read its sockets: the next begins */
     uv_idle_t *no_sleep; /* active while some rest */
-    size_t spare_count, running_count;
+    size_t spare_count, running_count, paused_count;
     size_t unused_count;    /* spare ones that nobody needed since… */
     int64_t unused_from_ms; /* … then */
 };
@@ -171,10 +171,20 @@ static void transfer_free(struct transfer *transfer)
     free(transfer);
 }
 
+static void set_paused(struct transfer *transfer, bool is_paused)
+{
+    if (is_paused && !transfer->is_paused)
+        transfer->home->paused_count++;
+    else if (!is_paused && transfer->is_paused)
+        transfer->home->paused_count--;
+    transfer->is_paused = is_paused;
+}
+
 /* The handle keeps its options for the next request; what belongs to this one goes. */
 static void transfer_recycle(struct transfer *transfer)
 {
     struct transfers *home = transfer->home;
+    set_paused(transfer, false);
     transfer_untouch(transfer);
     transfer_end_connecting(transfer);
     transfer_end_rest(transfer);
@@ -249,7 +259,7 @@ static size_t on_write(char *data, size_t size, size_t count, void *context)
         return CURL_WRITEFUNC_PAUSE;
     }
     if (transfer->handlers->data(transfer->owner, bytes) == TRANSFER_PAUSE) {
-        transfer->is_paused = true;
+        set_paused(transfer, true);
         return CURL_WRITEFUNC_PAUSE;
     }
     transfer_touch(transfer);
@@ -386,7 +396,7 @@ struct transfer *transfer_start(struct transfers *transfers, const struct transf
     transfer->handlers = handlers;
     transfer->owner = owner;
     transfer->fd = -1;
-    transfer->is_paused = transfer->has_dropped_call = false;
+    transfer->has_dropped_call = false;
     transfer->cursor = (struct payload_cursor){0};
     transfer->head = (struct response_head){0};
     transfer->lingered_bytes = 0;
@@ -491,7 +501,7 @@ void transfer_resume(struct transfer *transfer)
 {
     if (!transfer->is_paused)
         return;
-    transfer->is_paused = false;
+    set_paused(transfer, false);
     if (transfer->state == TRANSFER_RUNNING)
         curl_loop_resume(transfer->home->curl_loop, transfer->easy);
 }
@@ -635,6 +645,11 @@ void transfers_free(struct transfers **transfers_at)
         uv_close((uv_handle_t *)transfers->no_sleep, handle_on_closed);
     }
     free(transfers);
+}
+
+size_t transfers_paused_count(const struct transfers *transfers)
+{
+    return transfers->paused_count;
 }
 
 size_t transfers_connection_count(const struct transfers *transfers)

@@ -72,6 +72,8 @@ void transfers_free(struct transfers **transfers);
  * May settle some. Call every few 100 ms. */
 void transfers_tick(struct transfers *transfers);
 size_t transfers_connection_count(const struct transfers *transfers);
+/* Transfers that wait for transfer_resume. */
+size_t transfers_paused_count(const struct transfers *transfers);
 
 /* Starts in the next turn. Borrows handlers and owner. NULL: out of memory. */
 struct transfer *transfer_start(struct transfers *transfers, const struct transfer_call *call,

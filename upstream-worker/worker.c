@@ -302,6 +302,11 @@ static int64_t read_connections(void *context)
     return (int64_t)transfers_connection_count(((struct worker *)context)->home.transfers);
 }
 
+static int64_t read_paused(void *context)
+{
+    return (int64_t)transfers_paused_count(((struct worker *)context)->home.transfers);
+}
+
 /* Everything that does not need the network. */
 static int worker_prepare(struct worker *worker, const struct settings *settings)
 {
@@ -390,6 +395,7 @@ struct worker *worker_new(struct service *service, struct live *live, struct rep
     service_report_gauge(service, "leases", read_leases, worker);
     service_report_gauge(service, "worker_credd_up", read_credd_up, worker);
     service_report_gauge(service, "upstream_connections", read_connections, worker);
+    service_report_gauge(service, "streams_paused", read_paused, worker);
     return worker;
 }
 

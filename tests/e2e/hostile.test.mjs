@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib';
 import { IS_SANITIZED, startSystem, startUpstream, user } from './harness.mjs';
 import { RawConnection, rawRequest, requestBytes } from './raw.mjs';
 import { assertError, readStream } from './sse.mjs';
-import { ask, assertComplete, textOf, until } from '../faults/load.mjs';
+import { allPaused, ask, assertComplete, textOf, until } from '../faults/load.mjs';
 
 const ATTEMPTS = IS_SANITIZED ? 3000 : 100_000;
 const ROUNDS = IS_SANITIZED ? 3 : 20; // of a hundred requests
@@ -294,7 +294,7 @@ test('1,000 clients that stop reading beside as many that read: these lose nothi
       stopped.push(reader);
     }
     await mark.reaches('chat', READERS);
-    for (let sent = -1, now; sent !== (now = await mark.since('bytes_sent')); sent = now) await new Promise((resolve) => setTimeout(resolve, 500)); // all is full
+    await allPaused(system, READERS);
     const beside = await normal(READERS);
     t.diagnostic(`half of the requests were through in ${alone.half.toFixed(0)} ms alone and ${beside.half.toFixed(0)} ms beside ${READERS} stopped readers, all in ${alone.most.toFixed(0)} and ${beside.most.toFixed(0)} ms`);
     const each = (resident() - before) / READERS;

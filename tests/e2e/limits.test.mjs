@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { IS_SANITIZED, startSystem, startUpstream, user } from './harness.mjs';
 import { RawConnection, rawRequest, requestBytes } from './raw.mjs';
 import { assertError, readStream } from './sse.mjs';
-import { ask, assertComplete, textOf, until } from '../faults/load.mjs';
+import { allPaused, ask, assertComplete, textOf, until } from '../faults/load.mjs';
 
 const MAX_CONNECTIONS = 30;
 let upstream, system;
@@ -17,6 +17,7 @@ before(async () => {
     env: {
       CODEBUDDY_HEADER_TIMEOUT_S: '1',
       CODEBUDDY_BODY_TIMEOUT_S: '1',
+      CODEBUDDY_BODY_TOTAL_TIMEOUT_S: '3',
       CODEBUDDY_CLIENT_IDLE_TIMEOUT_S: '1',
       CODEBUDDY_MAX_HEADER_BYTES: '4096',
       CODEBUDDY_MAX_CONNECTIONS: String(MAX_CONNECTIONS),
@@ -55,6 +56,25 @@ describe('slow and large senders', () => {
     assert.equal(response.status, 408);
     assert.equal(response.json().error.code, 'request_timeout');
   });
+  // Each pause is within CODEBUDDY_BODY_TIMEOUT_S, and it would go on for minutes.
+  for (const coding of ['Content-Length: 100000', 'Transfer-Encoding: chunked'])
+    test(`a body that drips (${coding}): 408 when CODEBUDDY_BODY_TOTAL_TIMEOUT_S is over, closed`, async () => {
+      const connection = new RawConnection(system.port);
+      await connection.opened;
+      const answer = connection.response();
+      await connection.write(`POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${system.password}\r\nContent-Type: application/json\r\n${coding}\r\n\r\n`);
+      const from = performance.now();
+      const drip = setInterval(() => connection.write(coding.startsWith('T') ? '1\r\n \r\n' : ' '), 100);
+      try {
+        const response = await answer;
+        assert.equal(response.status, 408);
+        assert.equal(response.json().error.code, 'request_timeout');
+        assert.ok(performance.now() - from > 2500, 'it had less than its time');
+        await connection.closed;
+      } finally {
+        clearInterval(drip);
+      }
+    });
   test('a connection that asks nothing more is closed', async () => {
     const connection = new RawConnection(system.port);
     await connection.opened;
@@ -153,18 +173,11 @@ test('readers that stop reading cost a window each, not what the upstream has to
       reader.socket.write(requestBytes(chat(patient, model, { stream: true })));
     }
     await mark.reaches('chat', READERS);
-    // Everything is full once the upstream cannot send on.
-    let last = -1;
-    await until(async () => {
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      const now = await mark.since('bytes_sent');
-      const isSame = now === last;
-      last = now;
-      return isSame;
-    }, 'the upstream to be stopped');
+    await allPaused(patient, READERS);
+    const sent = await mark.since('bytes_sent');
     const grown = resident() - before;
     t.diagnostic(`${READERS} stopped readers of ${TOTAL_BYTES >> 20} MiB: ${(grown / 1e6).toFixed(1)} MB more in gateway and workers`);
-    assert.ok(last < (READERS * TOTAL_BYTES) / 2, `the upstream sent ${last} bytes to readers who read nothing`);
+    assert.ok(sent < (READERS * TOTAL_BYTES) / 2, `the upstream sent ${sent} bytes to readers who read nothing`);
     // ASan keeps freed memory aside (256 MB a process): there the size says nothing, the upstream's stop does.
     if (!IS_SANITIZED) assert.ok(grown < READERS * 2e6, `${grown} bytes`);
     for (const reader of readers.slice(1)) await reader.close();

@@ -94,6 +94,14 @@ export async function pidOf(system, role) {
   return first.pid;
 }
 
+// Waits until the workers hold back so many transfers: their clients' windows are full, and stay so while these read nothing.
+export function allPaused(system, count) {
+  return until(async () => {
+    const workers = await processes(system, 'upstream-worker');
+    return workers.reduce((sum, { numbers }) => sum + (numbers.streams_paused ?? 0), 0) === count;
+  }, `${count} transfers to be held back`);
+}
+
 // Waits until every process of the role is ready and none has one of the old pids.
 export function restarted(system, role, oldPids) {
   return until(
