@@ -8,10 +8,6 @@
 
 enum { MICRO = 1000000, TEXT_MAX_BYTES = 32, DATE_BYTES = 19 };
 
-/* Dates come without a zone; the service's home is in this one. Where that is wrong, a credential is tried
- * some hours early or late, which quotas.h makes good. */
-#define HOME_AHEAD_S (8 * 3600)
-
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -66,7 +62,7 @@ static int read_digits(const char *text, size_t count)
 }
 
 /* `2025-01-31 23:59:59`; 0: it is none, or none to come. */
-static int64_t read_date(const json_t *value, int64_t wall_ms)
+static int64_t read_date(const json_t *value, const struct quota_clock *clock)
 {
     static const char shape[] = "dddd-dd-dd dd:dd:dd";
     const char *text = json_string_value(value);
@@ -84,12 +80,12 @@ static int64_t read_date(const json_t *value, int64_t wall_ms)
     if (tm.tm_mon < 0 || tm.tm_mon > 11 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 ||
         tm.tm_min > 59 || tm.tm_sec > 60)
         return 0;
-    int64_t date_ms = ((int64_t)timegm(&tm) - HOME_AHEAD_S) * 1000;
-    return date_ms > wall_ms ? date_ms : 0;
+    int64_t date_ms = ((int64_t)timegm(&tm) - clock->ahead_s) * 1000;
+    return date_ms > clock->wall_ms ? date_ms : 0;
 }
 
 /* Adds one package. */
-static bool add_package(const json_t *package, int64_t wall_ms, struct quota *sum)
+static bool add_package(const json_t *package, const struct quota_clock *clock, struct quota *sum)
 {
     /* Of a package that refills, the cycle's numbers; the precise ones before the rounded. */
     static const char *const spellings[][2] = {{"CycleCapacitySizePrecise", "CycleCapacityRemainPrecise"},
@@ -101,7 +97,7 @@ static bool add_package(const json_t *package, int64_t wall_ms, struct quota *su
         if (!read_credits(json_object_get(package, spellings[i][0]), &size) ||
             !read_credits(json_object_get(package, spellings[i][1]), &remain))
             continue;
-        int64_t end_ms = read_date(json_object_get(package, "CycleEndTime"), wall_ms);
+        int64_t end_ms = read_date(json_object_get(package, "CycleEndTime"), clock);
         sum->total_micro += size; /* 1,000 packages of 1e15 at most: below 2^63 */
         sum->remaining_micro += remain;
         if (end_ms && (!sum->resets_wall_ms || end_ms < sum->resets_wall_ms))
@@ -111,7 +107,7 @@ static bool add_package(const json_t *package, int64_t wall_ms, struct quota *su
     return false;
 }
 
-int quota_read_personal(const json_t *data, int64_t wall_ms, struct quota *quota)
+int quota_read_personal(const json_t *data, const struct quota_clock *clock, struct quota *quota)
 {
     const json_t *inner = json_object_get(json_object_get(data, "Response"), "Data");
     const json_t *packages = json_object_get(inner ? inner : data, "Accounts"), *package;
@@ -120,14 +116,14 @@ int quota_read_personal(const json_t *data, int64_t wall_ms, struct quota *quota
     if (count == 0 || count > QUOTA_MAX_PACKAGES)
         return ERR_INVALID;
     json_array_foreach (packages, i, package) {
-        if (!add_package(package, wall_ms, &sum))
+        if (!add_package(package, clock, &sum))
             return ERR_INVALID;
     }
     *quota = sum;
     return 0;
 }
 
-int quota_read_enterprise(const json_t *data, int64_t wall_ms, struct quota *quota)
+int quota_read_enterprise(const json_t *data, const struct quota_clock *clock, struct quota *quota)
 {
     int64_t used, limit;
     if (!read_credits(json_object_get(data, "credit"), &used) ||
@@ -135,6 +131,6 @@ int quota_read_enterprise(const json_t *data, int64_t wall_ms, struct quota *quo
         return ERR_INVALID;
     *quota = (struct quota){.remaining_micro = used < limit ? limit - used : 0,
                             .total_micro = limit,
-                            .resets_wall_ms = read_date(json_object_get(data, "cycleEndTime"), wall_ms)};
+                            .resets_wall_ms = read_date(json_object_get(data, "cycleEndTime"), clock)};
     return 0;
 }

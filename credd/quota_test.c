@@ -13,14 +13,16 @@
 #define WALL_MS INT64_C(1748707200000)
 #define MICRO   INT64_C(1000000)
 
-#define READER int (*read)(const json_t *, int64_t, struct quota *)
+static const struct quota_clock home = {.wall_ms = WALL_MS, .ahead_s = 8 * 3600};
+
+#define READER int (*read)(const json_t *, const struct quota_clock *, struct quota *)
 
 static struct quota read_good(READER, const char *text)
 {
     struct quota quota;
     json_t *data = json_loads(text, 0, NULL);
     assert_non_null(data);
-    int error = read(data, WALL_MS, &quota);
+    int error = read(data, &home, &quota);
     json_decref(data);
     assert_int_equal(error, 0);
     return quota;
@@ -31,7 +33,7 @@ static void refuse(READER, const char *text)
     struct quota quota = {.remaining_micro = 77};
     json_t *data = json_loads(text, 0, NULL);
     assert_non_null(data);
-    int error = read(data, WALL_MS, &quota);
+    int error = read(data, &home, &quota);
     json_decref(data);
     assert_int_equal(error, ERR_INVALID);
     assert_int_equal(quota.remaining_micro, 77);
@@ -70,6 +72,22 @@ static void test_an_enterprise_has_what_was_not_used(void **state)
     assert_int_equal(quota.resets_wall_ms, WALL_MS + 86400000);
     quota = read_good(quota_read_enterprise, "{\"credit\":\"2000\",\"limitNum\":\"1500\"}");
     assert_int_equal(quota.remaining_micro, 0);
+}
+
+/* A site that writes UTC, and one at the other end of the day. */
+static void test_dates_are_read_by_the_clock_of_the_site(void **state)
+{
+    static const int64_t ahead_s[] = {0, -5 * 3600, 8 * 3600};
+    (void)state;
+    for (size_t i = 0; i < sizeof ahead_s / sizeof ahead_s[0]; i++) {
+        const struct quota_clock clock = {.wall_ms = WALL_MS, .ahead_s = ahead_s[i]};
+        struct quota quota;
+        json_t *data =
+            json_loads("{\"credit\":1,\"limitNum\":5,\"cycleEndTime\":\"2025-06-02 00:00:00\"}", 0, NULL);
+        assert_int_equal(quota_read_enterprise(data, &clock, &quota), 0);
+        assert_int_equal(quota.resets_wall_ms, WALL_MS + (24 + 8) * INT64_C(3600000) - ahead_s[i] * 1000);
+        json_decref(data);
+    }
 }
 
 static void test_what_is_no_number_of_credits_is_refused(void **state)
@@ -129,9 +147,9 @@ static void test_the_most_there_can_be_is_no_overflow(void **state)
     for (size_t i = 0; i < QUOTA_MAX_PACKAGES; i++)
         json_array_append_new(list, json_pack("{s:i,s:s}", "CapacitySize", QUOTA_MAX_CREDITS,
                                               "CapacityRemain", "1000000000.999999999"));
-    int error = quota_read_personal(data, WALL_MS, &quota);
+    int error = quota_read_personal(data, &home, &quota);
     json_array_append(list, json_array_get(list, 0));
-    int error_of_more = quota_read_personal(data, WALL_MS, &quota);
+    int error_of_more = quota_read_personal(data, &home, &quota);
     json_decref(list);
     json_decref(data);
     assert_int_equal(error, 0);
@@ -168,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packages_are_added_up),
         cmocka_unit_test(test_an_enterprise_has_what_was_not_used),
+        cmocka_unit_test(test_dates_are_read_by_the_clock_of_the_site),
         cmocka_unit_test(test_what_is_no_number_of_credits_is_refused),
         cmocka_unit_test(test_half_a_list_is_none),
         cmocka_unit_test(test_the_most_there_can_be_is_no_overflow),

@@ -138,10 +138,12 @@ static void on_answer(void *context, const struct http_answer *http)
     quotas->asking = NULL;
     if (!credential || credential->token_generation != record->generation)
         return; /* about a token that is no longer there */
+    const struct quota_clock clock = {.wall_ms = clock_wall_ms(),
+                                      .ahead_s = site_clock_ahead_s(credential->site)};
     upstream_answer_read(http, &answer);
     int error = answer.meaning != UPSTREAM_OK ? ERR_IO
-                : record->is_enterprise ? quota_read_enterprise(answer.data, clock_wall_ms(), &record->quota)
-                                        : quota_read_personal(answer.data, clock_wall_ms(), &record->quota);
+                : record->is_enterprise       ? quota_read_enterprise(answer.data, &clock, &record->quota)
+                                              : quota_read_personal(answer.data, &clock, &record->quota);
     record->is_known = error == 0;
     if (error < 0)
         log_warning(NULL, "quota_unknown", LOG_STR("credential", credential->id),

@@ -16,7 +16,9 @@
 
 enum {
     HEADER_VALUE_MAX_BYTES = 1024,
-    MAX_PROFILE_HEADERS = 50, /* workers take 64 lines */
+    MAX_PROFILE_HEADERS = 50,     /* workers take 64 lines */
+    CLOCK_AHEAD_MINUTES = 8 * 60, /* where the service is at home */
+    CLOCK_AHEAD_MAX_MINUTES = 14 * 60,
 };
 
 struct site {
@@ -123,7 +125,8 @@ static const char *check_aliases(const json_t *aliases)
 
 static bool is_profile_field(const char *name)
 {
-    static const char *const known[] = {"base_url", "aliases", "domain", "credential_domain", "headers"};
+    static const char *const known[] = {
+        "base_url", "aliases", "domain", "credential_domain", "clock_ahead_minutes", "headers"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i]) == 0)
             return true;
@@ -150,6 +153,11 @@ static const char *check_profile(json_t *profile)
         return "domain is not a string fit for a header";
     if (credential_domain && !json_is_boolean(credential_domain))
         return "credential_domain is not true or false";
+    json_t *ahead = json_object_get(profile, "clock_ahead_minutes");
+    json_int_t minutes = json_integer_value(ahead);
+    if (ahead &&
+        (!json_is_integer(ahead) || minutes < -CLOCK_AHEAD_MAX_MINUTES || minutes > CLOCK_AHEAD_MAX_MINUTES))
+        return "clock_ahead_minutes is not a whole number from -840 to 840";
     problem = check_aliases(json_object_get(profile, "aliases"));
     return problem ? problem : check_headers(json_object_get(profile, "headers"));
 }
@@ -357,6 +365,12 @@ const char *site_bond(const struct site *site)
 bool site_is_named(const struct credential_file *file)
 {
     return file->site || file->api_endpoint;
+}
+
+int64_t site_clock_ahead_s(const struct site *site)
+{
+    const json_t *minutes = json_object_get(site->profile, "clock_ahead_minutes");
+    return (minutes ? json_integer_value(minutes) : CLOCK_AHEAD_MINUTES) * INT64_C(60);
 }
 
 uint32_t site_number(const struct site *site)

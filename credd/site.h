@@ -41,7 +41,9 @@ bool site_is_custom(const struct site *site);
 /* What tells it from others for good: its name, and of `custom` where it points. */
 const char *site_bond(const struct site *site);
 const char *site_base_url(const struct site *site); /* no trailing slash */
-uint32_t site_number(const struct site *site);      /* small, different for each, for comparing */
+/* By how much dates of this site that come without a zone are ahead of UTC, seconds. */
+int64_t site_clock_ahead_s(const struct site *site);
+uint32_t site_number(const struct site *site); /* small, different for each, for comparing */
 
 /* Whether the file says itself to what site it belongs. */
 bool site_is_named(const struct credential_file *file);

@@ -155,6 +155,9 @@ static void test_bad_profiles_are_refused(void **state)
     assert_bad_profile("{\"base_url\":\"https://b\",\"url\":1}", "no profile has");
     assert_bad_profile("{\"base_url\":\"https://b\",\"domain\":\"a\\nb\"}", "domain");
     assert_bad_profile("{\"base_url\":\"https://b\",\"credential_domain\":1}", "credential_domain");
+    assert_bad_profile("{\"base_url\":\"https://b\",\"clock_ahead_minutes\":\"8\"}", "clock_ahead_minutes");
+    assert_bad_profile("{\"base_url\":\"https://b\",\"clock_ahead_minutes\":841}", "clock_ahead_minutes");
+    assert_bad_profile("{\"base_url\":\"https://b\",\"clock_ahead_minutes\":-841}", "clock_ahead_minutes");
     assert_bad_profile("{\"base_url\":\"https://b\",\"aliases\":[1]}", "aliases");
     assert_bad_profile("{\"base_url\":\"https://b\",\"headers\":{\"A:\":\"\"}}", "name");
     assert_bad_profile("{\"base_url\":\"https://b\",\"headers\":{\"A\":\"x\\r\\ny\"}}", "value");
@@ -190,10 +193,12 @@ static void test_profile_overrides(void **state)
     (void)state;
     const char *problem;
     struct sites *sites = sites_new();
-    struct span profile = SPAN("{\"base_url\":\"https://a.example:8443\",\"credential_domain\":false,"
-                               "\"headers\":{\"x-user-id\":\"fixed\"}}");
+    struct span profile = SPAN(
+        "{\"base_url\":\"https://a.example:8443\",\"credential_domain\":false,\"clock_ahead_minutes\":-300,"
+        "\"headers\":{\"x-user-id\":\"fixed\"}}");
     assert_int_equal(sites_add(sites, SPAN("a"), profile, &problem), 0);
     assert_int_equal(sites_set_endpoint(sites, "https://a.example:8443", &problem), 0);
+    assert_int_equal(site_clock_ahead_s(sites_default(sites)), -5 * 3600);
     char domain[] = "ignored.example", user[] = "someone";
     struct credential_file file = {.user_id = user, .domain = domain};
     struct buffer lines = {0};

@@ -39,11 +39,12 @@ static void read_as_tokens(const json_t *data)
 static void read_as_quota(const json_t *data)
 {
     enum { WALL_MS = 1700000000 };
-    int (*const readers[])(const json_t *, int64_t, struct quota *) = {quota_read_personal,
-                                                                       quota_read_enterprise};
+    static const struct quota_clock clock = {WALL_MS, 28800};
+    int (*const readers[])(const json_t *, const struct quota_clock *,
+                           struct quota *) = {quota_read_personal, quota_read_enterprise};
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
         struct quota quota;
-        if (readers[i](data, WALL_MS, &quota) < 0)
+        if (readers[i](data, &clock, &quota) < 0)
             continue;
         assert(quota.remaining_micro >= 0 && quota.total_micro >= 0);
         assert(quota.resets_wall_ms == 0 || quota.resets_wall_ms > WALL_MS);
