@@ -14,6 +14,7 @@ import { makeCertificate, startSystem, startUpstream, user } from './harness.mjs
 import { Child, until, waitForText } from './process.mjs';
 import { RawConnection, rawRequest, requestBytes } from './raw.mjs';
 import { readStream } from './sse.mjs';
+import { allPaused } from '../faults/load.mjs';
 
 const run = promisify(execFile);
 let dir, certificate, upstream;
@@ -179,13 +180,12 @@ describe('an upstream over HTTPS and HTTP/2', () => {
     const total = 20 << 20; // the kernel's queues take up to 7 of them
     const model = `s:big-body?total=${total}&key=stopped`;
     const before = nginx.lines().length;
-    const mark = await upstream.mark();
     const reader = new RawConnection(system.port);
     await reader.opened;
     const headers = { Authorization: `Bearer ${system.password}`, 'Content-Type': 'application/json' };
     reader.socket.write(requestBytes({ method: 'POST', path: '/v1/chat/completions', headers, body: { model, messages: [user()], stream: true } }));
     reader.socket.pause();
-    await mark.reaches('bytes_sent', 1 << 20);
+    await allPaused(system, 1);
     for (let round = 0; round < 3; round++) {
       const answers = await Promise.all(Array.from({ length: 10 }, async () => (await chat('s:slow?n=10&key=beside', { stream: true })).text()));
       for (const text of answers) assert.ok(text.endsWith('data: [DONE]\n\n') && text.includes('t9 '));
