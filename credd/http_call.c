@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "credd/http_call.h"
+#include "credd/curl_wipe.h"
 #include "proto/curl_loop.h"
 #include "proto/error.h"
 
@@ -246,7 +247,7 @@ static const struct curl_loop_handlers handlers = {on_waits, on_done, on_settle}
 struct http_calls *http_calls_new(uv_loop_t *loop, const struct settings *settings)
 {
     struct http_calls *calls = calloc(1, sizeof *calls);
-    if (!calls || curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+    if (!calls || curl_wipe_init() != CURLE_OK) {
         free(calls);
         return NULL;
     }

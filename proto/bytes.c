@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <stdarg.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -106,8 +107,22 @@ bool span_to_u64(struct span text, uint64_t *value)
     return true;
 }
 
+/* What realloc(3) does, but for the copy that it may leave behind. */
+static char *move_secret(const struct buffer *buffer, size_t capacity)
+{
+    char *data = malloc(capacity);
+    if (!data || !buffer->data)
+        return data;
+    memcpy(data, buffer->data, buffer->length);
+    sodium_memzero(buffer->data, buffer->capacity);
+    free(buffer->data);
+    return data;
+}
+
 void buffer_fini(struct buffer *buffer)
 {
+    if (buffer->is_secret && buffer->data)
+        sodium_memzero(buffer->data, buffer->capacity);
     free(buffer->data);
     *buffer = (struct buffer){0};
 }
@@ -123,7 +138,7 @@ int buffer_reserve(struct buffer *buffer, size_t extra_bytes)
     while (capacity < need)
         if (__builtin_mul_overflow(capacity, (size_t)2, &capacity))
             return ERR_NOMEM;
-    char *data = realloc(buffer->data, capacity);
+    char *data = buffer->is_secret ? move_secret(buffer, capacity) : realloc(buffer->data, capacity);
     if (!data)
         return ERR_NOMEM;
     buffer->data = data;

@@ -51,13 +51,14 @@ struct buffer {
     char *data;
     size_t length;
     size_t capacity;
+    bool is_secret; /* set before the first secret byte: memory that is given up is wiped (secret.h) */
 };
 
 static inline void buffer_init(struct buffer *buffer)
 {
     *buffer = (struct buffer){0};
 }
-void buffer_fini(struct buffer *buffer); /* frees and zeroes; the buffer may be used again */
+void buffer_fini(struct buffer *buffer); /* frees and zeroes, is_secret too; the buffer may be used again */
 static inline struct span buffer_span(const struct buffer *buffer)
 {
     return (struct span){buffer->data, buffer->length};

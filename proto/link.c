@@ -177,6 +177,8 @@ static int peer_flush(struct peer *peer)
 
 static int peer_queue(struct peer *peer, enum message_type type, uint64_t request, const void *message)
 {
+    if (message_is_secret(type))
+        peer->train.is_secret = true;
     int error = message_encode(&peer->train, type, request, message);
     if (error < 0)
         return error;
@@ -337,6 +339,8 @@ static void on_frame(struct peer *peer, const struct frame *frame)
 {
     struct link *link = peer->channel->link;
     union any_message message;
+    if (message_is_secret(frame->type))
+        link_socket_wipe_delivered(peer->channel->socket);
     int error = message_decode(frame, &message);
     if (error < 0) {
         on_garbage(link, peer, error_text(error), frame->type);

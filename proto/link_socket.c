@@ -6,6 +6,8 @@
 #include "proto/log.h"
 
 #include <czmq.h>
+#include <malloc.h>
+#include <sodium.h>
 
 enum {
     MESSAGES_PER_PUMP = 128, /* one busy peer may not starve the rest of the loop */
@@ -36,6 +38,7 @@ struct link_socket {
     uint64_t refused;
     int64_t refused_logged_ms;
     bool bound, closed;
+    bool is_secret;        /* what is being delivered */
     zmq_msg_t *delivering; /* the message that a handler is being called with */
     bool unread;           /* the descriptor may be silent though there is something to read */
     bool monitor_armed;    /* the monitor was found empty once: from then on its descriptor speaks */
@@ -162,6 +165,14 @@ static void deliver(struct link_socket *socket, struct span routing_id, zmq_msg_
     socket->delivering = part;
     socket->handlers->message(socket->owner, routing_id, fd, span_of(zmq_msg_data(part), zmq_msg_size(part)));
     socket->delivering = NULL;
+    if (socket->is_secret) /* ours alone: ZeroMQ reads ahead into other bytes of the same block */
+        sodium_memzero(zmq_msg_data(part), zmq_msg_size(part));
+    socket->is_secret = false;
+}
+
+void link_socket_wipe_delivered(struct link_socket *socket)
+{
+    socket->is_secret = true;
 }
 
 /* Receives and hands on one message. False when there is none. */
@@ -240,10 +251,18 @@ static void free_handed_over(void *data, void *hint)
     free(data); /* on ZeroMQ's thread */
 }
 
+static void free_secret(void *data, void *hint)
+{
+    (void)hint;
+    sodium_memzero(data, malloc_usable_size(data));
+    free(data);
+}
+
 static int message_from_train(zmq_msg_t *message, struct buffer *train)
 {
-    if (train->length >= HAND_OVER_BYTES) {
-        if (zmq_msg_init_data(message, train->data, train->length, free_handed_over, NULL) < 0)
+    if (train->length >= HAND_OVER_BYTES || train->is_secret) {
+        zmq_free_fn *release = train->is_secret ? free_secret : free_handed_over;
+        if (zmq_msg_init_data(message, train->data, train->length, release, NULL) < 0)
             return ERR_NOMEM;
         *train = (struct buffer){0};
         return 0;

@@ -35,8 +35,11 @@ struct link_socket *link_socket_open(struct service *service, const char *endpoi
 void link_socket_close(struct link_socket **socket);
 /* In message(): the role that our allow-list gives the sender's key. NULL where the link has no keys. */
 const char *link_socket_sender_role(struct link_socket *socket);
+/* In message(): overwrites the received bytes once the handler is done with them. */
+void link_socket_wipe_delivered(struct link_socket *socket);
 /* Sends a train: takes the bytes of `train` when large (then leaves it empty), else copies them and clears
- * it. `routing_id` empty on the connected side. 0, or ERR_PEER_GONE when ZeroMQ cannot queue it. */
+ * it. Takes those of a secret one, and wipes them when ZeroMQ is done with them. `routing_id` empty on the
+ * connected side. 0, or ERR_PEER_GONE when ZeroMQ cannot queue it. */
 int link_socket_send(struct link_socket *socket, struct span routing_id, struct buffer *train);
 /* Receives up to a cap, if the descriptor alone would not tell. True if there may be more. */
 bool link_socket_pump(struct link_socket *socket);

@@ -116,6 +116,11 @@ bool message_type_known(unsigned type)
     return message_name(type)[0] != '?';
 }
 
+bool message_is_secret(enum message_type type)
+{
+    return type == MESSAGE_GRANT || type == MESSAGE_STATE || type == MESSAGE_CALL || type == MESSAGE_REPLY;
+}
+
 static int encode_payload(struct buffer *out, enum message_type type, const void *message)
 {
     switch (type) {

@@ -221,6 +221,8 @@ struct frame {
 /* "REQUEST" and so on; "?" for a type that is not in the list. Static. */
 const char *message_name(unsigned type);
 bool message_type_known(unsigned type);
+/* Carries tokens, keys or what people type into the admin page: memory that held it is wiped. */
+bool message_is_secret(enum message_type type);
 /* Appends header and payload of `message` (a struct msg_… that fits `type`). 0, ERR_NOMEM, or ERR_TOO_LARGE
  * when a field is over its bound (then nothing is appended). */
 int message_encode(struct buffer *train, enum message_type type, uint64_t request, const void *message);

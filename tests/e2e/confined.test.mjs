@@ -4,8 +4,8 @@
 // kill, after a reload, when a directory is replaced. What each role is refused: proto/confine_test.c.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, readdirSync, readlinkSync, renameSync } from 'node:fs';
-import { credential, startSystem, user } from './harness.mjs';
+import { closeSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, readlinkSync, renameSync } from 'node:fs';
+import { IS_SANITIZED, credential, startSystem, user } from './harness.mjs';
 import { until } from './process.mjs';
 
 let system;
@@ -66,6 +66,37 @@ test('the password is with the supervisor and the gateway alone', async () => {
   for (const { name, pid } of await processes()) {
     const hasIt = readFileSync(`/proc/${pid}/environ`, 'utf8').includes(system.password);
     assert.equal(hasIt, /^(gateway|credd)-/.test(name), name);
+  }
+});
+
+// How often `text` stands in what a process can write to. Only root may look.
+function countInMemory(pid, text) {
+  const memory = openSync(`/proc/${pid}/mem`, 'r');
+  let count = 0;
+  try {
+    for (const [, from, to] of readFileSync(`/proc/${pid}/maps`, 'utf8').matchAll(/^([0-9a-f]+)-([0-9a-f]+) rw.. /gm)) {
+      const start = Number(`0x${from}`);
+      const bytes = Buffer.alloc(Number(`0x${to}`) - start);
+      let length = 0;
+      try {
+        length = readSync(memory, bytes, 0, bytes.length, start);
+      } catch {} // a mapping that cannot be read
+      for (let at = bytes.subarray(0, length).indexOf(text); at >= 0; at = bytes.subarray(0, length).indexOf(text, at + 1)) count++;
+    }
+  } finally {
+    closeSync(memory);
+  }
+  return count;
+}
+
+test('tokens are with credd and the workers alone', async (t) => {
+  if (process.getuid() !== 0 || IS_SANITIZED) return t.skip('needs root, and memory of a usual size');
+  for (let i = 0; i < 20; i++) await asks();
+  for (const { name, pid } of await processes()) {
+    const count = countInMemory(pid, system.credentials.one.bearer_token);
+    t.diagnostic(`${name}: ${count} copies of the token`);
+    if (name.startsWith('credd-')) assert.ok(count > 0, 'it can be found where it is');
+    if (!/^(credd|upstream-worker)-/.test(name)) assert.equal(count, 0, name);
   }
 });
 
