@@ -77,11 +77,11 @@ static int refuse_socket(scmp_filter_ctx filter, struct scmp_arg_cmp family)
  * the lower half. */
 static int refuse_sockets(scmp_filter_ctx filter, bool internet)
 {
-    int error = refuse_socket(filter, SCMP_A0_64(SCMP_CMP_GT, AF_NETLINK));
+    int error = refuse_socket(filter, SCMP_A0_64(SCMP_CMP_GT, AF_NETLINK, 0));
     for (unsigned family = 0; family <= AF_NETLINK && error == 0; family++) {
         bool is_internet = family == AF_INET || family == AF_INET6 || family == AF_NETLINK; /* getaddrinfo */
         if (family != AF_UNIX && !(is_internet && internet))
-            error = refuse_socket(filter, SCMP_A0_64(SCMP_CMP_EQ, family));
+            error = refuse_socket(filter, SCMP_A0_64(SCMP_CMP_EQ, family, 0));
     }
     return error;
 }
