@@ -18,8 +18,8 @@ struct child_spec {        /* borrows all */
     int instance;
     size_t sockets_count; /* listening sockets to inherit, as descriptors 3 and up */
     int sockets[CHILD_SOCKETS_MAX];
-    const char *socket_names;     /* LISTEN_FDNAMES; ignored without sockets */
-    int keep_fd;                  /* inherited between them and SUPERVISOR_FD, not announced: the tree's lock. -1: none */
+    const char *socket_names; /* LISTEN_FDNAMES; ignored without sockets */
+    int keep_fd; /* inherited between them and SUPERVISOR_FD, not announced: the tree's lock. -1: none */
     const char *const *variables; /* NULL-terminated NAME=VALUE that replace what we inherited */
 };
 
