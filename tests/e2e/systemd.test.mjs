@@ -20,7 +20,7 @@ before(async () => {
 });
 after(() => rmSync(dest, { recursive: true, force: true }));
 
-test('an installed copy starts: its settings are good, its sites are found', async () => {
+test('an installed copy is whole: it takes its settings, sites are beside it', async () => {
   const etc = join(dest, 'etc/codebuddy2api');
   const env = { PATH: process.env.PATH, CODEBUDDY_PASSWORD_FILE: join(etc, 'password') };
   const { stdout } = await run(join(dest, LIB, 'bin/codebuddy2api'), ['--check'], { cwd: etc, env });
