@@ -181,7 +181,6 @@ static void must_be_refused_calls(bool programs)
     } else if (!IS_SANITIZED) {
         MUST(refused(execv(program, arguments)));
         MUST(refused(fork()));
-        MUST(refused(vfork()));
     }
 }
 
