@@ -273,6 +273,8 @@ static void on_added(void *context, int error, const char *filename)
     free(adding);
 }
 
+static const char not_a_text[] = "It must be a text that is not empty.";
+
 /* A file as some other tool wrote it: nothing of it is changed or lost. NULL with the call answered. */
 static json_t *whole_file_of(struct call *call, const json_t *arguments)
 {
@@ -282,7 +284,7 @@ static json_t *whole_file_of(struct call *call, const json_t *arguments)
         call_fail(call, FAILURE_BAD_FIELD, "file",
                   "file must be an object, with nothing but filename beside it.");
     else if (filename && (!json_is_string(filename) || json_string_length(filename) == 0))
-        call_fail(call, FAILURE_BAD_FIELD, "filename", "The field is of a kind it cannot be.");
+        call_fail(call, FAILURE_BAD_FIELD, "filename", not_a_text);
     else
         return file;
     json_decref(file);
@@ -298,7 +300,7 @@ static json_t *file_of(struct call *call, const json_t *arguments)
     const json_t *filename = json_object_get(arguments, "filename");
     json_t *file =
         json_pack("{s:I,s:s}", "created_at", (json_int_t)(clock_wall_ms() / 1000), "token_type", "Bearer");
-    const char *bad = NULL;
+    const char *bad = NULL, *words = not_a_text;
     for (size_t i = 0; file && !bad && i < sizeof texts / sizeof texts[0]; i++) {
         json_t *value = json_object_get(arguments, texts[i]);
         if (value && !json_is_string(value))
@@ -309,15 +311,17 @@ static json_t *file_of(struct call *call, const json_t *arguments)
     if (!bad && filename && (!json_is_string(filename) || json_string_length(filename) == 0))
         bad = "filename";
     json_int_t life_s = json_integer_value(expires_in);
-    if (!bad && expires_in && (!json_is_integer(expires_in) || life_s <= 0 || life_s > MAX_LIFE_S))
+    if (!bad && expires_in && (!json_is_integer(expires_in) || life_s <= 0 || life_s > MAX_LIFE_S)) {
         bad = "expires_in";
+        words = "It must be a whole number of seconds, from 1 to 1,000,000,000.";
+    }
     if (file && !bad && expires_in && json_object_set_new(file, "expires_in", json_integer(life_s)) < 0)
         bad = "";
     if (file && !bad)
         return file;
     json_decref(file);
     if (bad && *bad)
-        call_fail(call, FAILURE_BAD_FIELD, bad, "The field is of a kind it cannot be.");
+        call_fail(call, FAILURE_BAD_FIELD, bad, words);
     else
         call_fail_error(call, ERR_NOMEM);
     return NULL;
