@@ -266,6 +266,9 @@ void confine_needs_of(struct confine_needs *needs, const char *role_name, const 
 #ifdef CB_COVERAGE_DIR /* where a build with --coverage counts at exit */
     add_path(needs, CB_COVERAGE_DIR, CONFINE_WRITE);
 #endif
+#ifdef CB_PROGRAMS_DIR /* a sanitizer names functions, and thread.suppressions go by these names */
+    add_path(needs, CB_PROGRAMS_DIR, CONFINE_READ);
+#endif
     add_links(needs, role, settings);
     needs->calls.programs = role->needs & NEED_PROGRAMS;
     if (role->needs & NEED_UPSTREAM)
