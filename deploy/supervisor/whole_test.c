@@ -501,6 +501,17 @@ static void a_terminal_that_closes_is_a_stop(void **state)
     expect_ordered_stop(bed);
 }
 
+/* Kills the supervisor outright; its credd-0 goes on until somebody opens `fifo` to write. */
+static void leave_credd_behind(struct testbed *bed, char *fifo, size_t size)
+{
+    snprintf(fifo, size, "%s/fifo", bed->directory);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    testbed_write_file(bed, "credd", "linger\n");
+    testbed_start_ready(bed, SUPERVISOR_FAST);
+    kill(bed->pid, SIGKILL);
+    assert_int_equal(testbed_wait_exit(bed->pid), -SIGKILL);
+}
+
 /* The supervisor is killed: its children end by themselves, and the next one waits for them. */
 static void the_next_supervisor_waits_for_the_last_ones_children(void **state)
 {
@@ -508,12 +519,7 @@ static void the_next_supervisor_waits_for_the_last_ones_children(void **state)
     char fifo[PATH_BYTES + 16];
     int former_log_fd, fd;
 
-    snprintf(fifo, sizeof(fifo), "%s/fifo", bed->directory);
-    assert_int_equal(mkfifo(fifo, 0600), 0);
-    testbed_write_file(bed, "credd", "linger\n");
-    testbed_start_ready(bed, SUPERVISOR_FAST);
-    kill(bed->pid, SIGKILL);
-    assert_int_equal(testbed_wait_exit(bed->pid), -SIGKILL);
+    leave_credd_behind(bed, fifo, sizeof(fifo));
     expect_anywhere(bed, "fake orphaned credd-0");
     expect_anywhere(bed, "fake exits gateway-0");
     expect_run(bed, EXIT_NOT_RUNNING, "not running", "status");
@@ -537,12 +543,7 @@ static void stop_waits_for_a_dead_supervisors_children(void **state)
     char fifo[PATH_BYTES + 16];
     pid_t opener;
 
-    snprintf(fifo, sizeof(fifo), "%s/fifo", bed->directory);
-    assert_int_equal(mkfifo(fifo, 0600), 0);
-    testbed_write_file(bed, "credd", "linger\n");
-    testbed_start_ready(bed, SUPERVISOR_FAST);
-    kill(bed->pid, SIGKILL);
-    assert_int_equal(testbed_wait_exit(bed->pid), -SIGKILL);
+    leave_credd_behind(bed, fifo, sizeof(fifo));
     bed->pid = 0;
     expect_anywhere(bed, "fake orphaned credd-0");
     opener = fork();
