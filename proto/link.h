@@ -4,13 +4,14 @@
  *
  * What the link does for both: HELLO in both directions (a peer is `up` once it was heard), application PING
  * every second with a peer taken for hung after 3 s of silence, the loss of a connection noticed at once
- * (socket monitor), reconnection (10 ms to 1 s), names resolved again every 5 s, frames gathered into one
+ * (socket monitor), reconnection (10 to 100 ms), names resolved again every 5 s, frames gathered into one
  * train per peer and loop turn, receiving capped per turn, garbage counted and answered. CURVE when the
  * settings have keys, and then nobody can claim another role than that of its key; the rules about which
  * endpoints need it are settings_check's.
  *
- * Ownership: a peer is valid from up() until down() returns. Callbacks run on the loop, never inside a call
- * to this module. Spans of a frame are valid during the callback only. Not thread-safe. */
+ * Ownership: a peer is valid from up() until down() returns. Callbacks run on the loop, and inside a call to
+ * this module only down(), in link_close. Spans of a frame are valid during the callback only. Not
+ * thread-safe. */
 #ifndef PROTO_LINK_H
 #define PROTO_LINK_H
 
