@@ -3,52 +3,26 @@
 #include "proto/clock.h"
 #include "proto/confine.h"
 #include "proto/error.h"
-#include "proto/health.h"
+#include "proto/heartbeat.h"
 #include "proto/listen.h"
 #include "proto/log.h"
-#include "proto/process_usage.h"
-#include "proto/spare_memory.h"
 #include "proto/log_sink.h"
 #include "proto/owned_watch.h"
+#include "proto/process_usage.h"
+#include "proto/spare_memory.h"
+#include "proto/turn_work.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
-#include <utlist.h>
 
 enum {
-    HEARTBEAT_MS = 1000,
-    LAG_BEATS = 15,
-    MAX_GAUGES = 16,
     MAX_DRAIN_CALLBACKS = 8,
-    MAX_ROUNDS = 3,
     ORPHAN_LOOK_MS = 20,
     ORPHAN_GRACE_MS = 2000 /* the ones before us end within the drain time, and need a moment to be gone */
-};
-
-struct deferred {
-    void (*work)(void *context);
-    void *context;
-    struct deferred *next;
-};
-
-struct turn_hook {
-    bool (*work)(void *context);
-    void *context;
-    bool removed; /* freed by the next end of turn: it may be running now */
-    struct turn_hook *prev, *next;
-};
-
-struct gauge {
-    const char *key;
-    int64_t (*read)(void *context);
-    void *context;
 };
 
 struct drain_callback {
@@ -65,49 +39,44 @@ struct service {
 
     uv_loop_t loop;
     uv_signal_t on_term, on_int;
-    uv_timer_t heartbeat, drain_limit, log_timer, orphan_look;
-    struct owned_watch owned; /* looked at with each heartbeat */
-    int exit_status;
+    uv_timer_t drain_limit, log_timer, orphan_look;
     uv_prepare_t turn_end;
     uv_check_t sockets_served;
     uv_idle_t no_sleep; /* active while a hook has more to do */
-    uv_poll_t supervisor;
-    int supervisor_fd;                     /* -1: nobody watches us */
-    int health_fd;                         /* then, from when we are ready; -1: none */
-    const char *(*missing)(void *context); /* NULL: nothing ever is */
-    void *missing_context;
+    struct turn_work work;
+    int64_t turn_began_ms; /* 0: not yet */
+
+    struct heartbeat heartbeat;
+    struct owned_watch owned; /* looked at with each heartbeat */
+    struct spare_memory spare_memory;
 
     struct listen_set inherited;
-    struct turn_hook *hooks;
-    struct deferred *deferred_first, **deferred_last;
-    struct gauge gauges[MAX_GAUGES];
-    size_t gauge_count;
     struct drain_callback drain_callbacks[MAX_DRAIN_CALLBACKS];
     size_t drain_callback_count;
-
-    int64_t heartbeat_due_ms;
-    int64_t turn_began_ms;                 /* 0: not yet */
-    int64_t lag_max_ms, former_lag_max_ms; /* of this and the last LAG_BEATS */
-    unsigned beats;
     bool (*is_needed)(void *context); /* by others, when the supervisor is gone; NULL: never */
     void *needed_context;
     int64_t orphan_until_ms;
-    struct spare_memory spare_memory;
     unsigned holds;
     bool is_ready, draining, stopped;
-    bool again; /* a hook has made work for another that may have run already */
+    int exit_status;
 };
 
-/* ---- the supervisor's descriptor ---- */
+/* ---- heartbeat ---- */
 
-static void supervisor_say(struct service *service, struct span line)
+static void end_if_replaced(struct service *service)
 {
-    if (service->supervisor_fd < 0)
+    const char *directory = owned_watch_look(&service->owned);
+    if (!directory || service->draining)
         return;
-    /* A line that does not fit into an empty socket buffer cannot happen; one lost to a full one counts as
-     * silence. */
-    ssize_t sent = send(service->supervisor_fd, line.data, line.length, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)sent;
+    log_warning(NULL, "directory_replaced", LOG_STR("directory", directory), LOG_STR("action", "restart"));
+    service_end(service, EXIT_SYSTEM);
+}
+
+static void on_beat(void *owner)
+{
+    struct service *service = owner;
+    spare_memory_tend(&service->spare_memory);
+    end_if_replaced(service);
 }
 
 static void on_orphan_look(uv_timer_t *timer)
@@ -119,8 +88,9 @@ static void on_orphan_look(uv_timer_t *timer)
     service_drain(service);
 }
 
-static void on_orphaned(struct service *service)
+static void on_supervisor_gone(void *owner)
 {
+    struct service *service = owner;
     log_warning(NULL, "supervisor_gone", LOG_STR("action", "drain"));
     if (!service->is_needed || service->draining) {
         service_drain(service);
@@ -130,141 +100,15 @@ static void on_orphaned(struct service *service)
     uv_timer_start(&service->orphan_look, on_orphan_look, 0, ORPHAN_LOOK_MS);
 }
 
-static void supervisor_on_event(uv_poll_t *poll, int status, int events)
-{
-    struct service *service = poll->data;
-    char scratch[64];
-    (void)events;
-    ssize_t count = status < 0 ? 0 : recv(service->supervisor_fd, scratch, sizeof scratch, MSG_DONTWAIT);
-    if (count != 0)
-        return; /* it says nothing that we read */
-    uv_poll_stop(poll);
-    on_orphaned(service);
-}
+static const struct heartbeat_handlers heartbeat_handlers = {on_beat, on_supervisor_gone};
 
-static void supervisor_attach(struct service *service)
-{
-    const char *text = getenv("SUPERVISOR_FD");
-    uint64_t fd;
-    service->supervisor_fd = -1;
-    if (!text || !span_to_u64(span_str(text), &fd) || fd > INT32_MAX)
-        return;
-    service->supervisor_fd = (int)fd;
-    unsetenv("SUPERVISOR_FD");
-    listen_set_cloexec(service->supervisor_fd);
-    if (uv_poll_init(&service->loop, &service->supervisor, service->supervisor_fd) < 0) {
-        service->supervisor_fd = -1;
-        return;
-    }
-    service->supervisor.data = service;
-    uv_poll_start(&service->supervisor, UV_READABLE | UV_DISCONNECT, supervisor_on_event);
-    uv_unref((uv_handle_t *)&service->supervisor);
-}
-
-/* ---- loop lag ---- */
-
-static void note_lag(struct service *service, int64_t lag_ms)
-{
-    if (lag_ms > service->lag_max_ms)
-        service->lag_max_ms = lag_ms;
-}
+/* ---- end of turn ---- */
 
 /* Runs behind the sockets' callbacks, when the loop's clock still says at what time it woke for them. */
 static void on_sockets_served(uv_check_t *check)
 {
     struct service *service = check->data;
     service->turn_began_ms = (int64_t)uv_now(check->loop);
-}
-
-int64_t service_loop_lag_ms(const struct service *service)
-{
-    return service->lag_max_ms > service->former_lag_max_ms ? service->lag_max_ms
-                                                            : service->former_lag_max_ms;
-}
-
-/* ---- heartbeat ---- */
-
-static void heartbeat_send(struct service *service)
-{
-    struct buffer line;
-    buffer_init(&line);
-    int error = buffer_printf(&line, "alive lag_ms=%" PRId64 " log_level=%d", service_loop_lag_ms(service),
-                              (int)log_present_level());
-    for (size_t i = 0; error == 0 && i < service->gauge_count; i++)
-        error = buffer_printf(&line, " %s=%" PRId64, service->gauges[i].key,
-                              service->gauges[i].read(service->gauges[i].context));
-    if (error == 0)
-        error = buffer_append_char(&line, '\n');
-    if (error == 0)
-        supervisor_say(service, buffer_span(&line));
-    buffer_fini(&line);
-}
-
-/* For health checks, where no supervisor hears us. */
-static void health_tell(struct service *service)
-{
-    const char *missing = service->missing ? service->missing(service->missing_context) : NULL;
-    health_write(service->health_fd, service->draining ? "draining" : "ready", missing, clock_now_ms());
-}
-
-static void end_if_replaced(struct service *service)
-{
-    const char *directory = owned_watch_look(&service->owned);
-    if (!directory || service->draining)
-        return;
-    log_warning(NULL, "directory_replaced", LOG_STR("directory", directory), LOG_STR("action", "restart"));
-    service_end(service, EXIT_SYSTEM);
-}
-
-static void heartbeat_tick(uv_timer_t *timer)
-{
-    struct service *service = timer->data;
-    int64_t now_ms = clock_now_ms();
-    note_lag(service, now_ms - service->heartbeat_due_ms);
-    service->heartbeat_due_ms = now_ms + HEARTBEAT_MS;
-    heartbeat_send(service);
-    health_tell(service);
-    spare_memory_tend(&service->spare_memory);
-    end_if_replaced(service);
-    if (++service->beats % LAG_BEATS == 0) {
-        service->former_lag_max_ms = service->lag_max_ms;
-        service->lag_max_ms = 0;
-    }
-}
-
-/* ---- end of turn ---- */
-
-static bool run_hooks(struct service *service)
-{
-    bool more = false;
-    struct turn_hook *hook, *next;
-    DL_FOREACH_SAFE (service->hooks, hook, next) {
-        if (!hook->removed && hook->work(hook->context))
-            more = true;
-    }
-    DL_FOREACH_SAFE (service->hooks, hook, next) {
-        if (hook->removed) {
-            DL_DELETE(service->hooks, hook);
-            free(hook);
-        }
-    }
-    return more;
-}
-
-/* Runs what was deferred before now; what that defers is for the next round. */
-static bool run_deferred(struct service *service)
-{
-    struct deferred *deferred = service->deferred_first;
-    bool any = deferred != NULL;
-    service->deferred_first = NULL;
-    service->deferred_last = &service->deferred_first;
-    while (deferred) {
-        struct deferred *next = deferred->next;
-        deferred->work(deferred->context);
-        free(deferred);
-        deferred = next;
-    }
-    return any;
 }
 
 static void on_no_sleep(uv_idle_t *idle)
@@ -288,15 +132,9 @@ static void flush_log(struct service *service)
 static void on_turn_end(uv_prepare_t *prepare)
 {
     struct service *service = prepare->data;
-    bool more;
-    int rounds = 0;
-    do { /* deferred work may send, and so may what one hook received: links flush after it, in this turn */
-        service->again = false;
-        more = run_hooks(service);
-    } while (run_deferred(service) || (service->again && ++rounds < MAX_ROUNDS));
-    more = more || service->again;
+    bool more = turn_work_run(&service->work);
     if (service->turn_began_ms > 0)
-        note_lag(service, clock_now_ms() - service->turn_began_ms);
+        loop_lag_note(&service->heartbeat.lag, clock_now_ms() - service->turn_began_ms);
     flush_log(service);
     if (service->draining && service->holds == 0 && !service->stopped) {
         service->stopped = true;
@@ -324,8 +162,7 @@ void service_drain(struct service *service)
         return;
     service->draining = true;
     log_info(NULL, "draining", LOG_INT("limit_s", service->settings->drain_s));
-    supervisor_say(service, SPAN("draining\n"));
-    health_tell(service);
+    heartbeat_drain(&service->heartbeat);
     uv_timer_start(&service->drain_limit, on_drain_limit, (uint64_t)service->settings->drain_s * 1000, 0);
     for (size_t i = 0; i < service->drain_callback_count; i++)
         service->drain_callbacks[i].begin(service->drain_callbacks[i].context);
@@ -356,7 +193,6 @@ static void service_start_handles(struct service *service)
     uv_loop_t *loop = &service->loop;
     uv_signal_init(loop, &service->on_term);
     uv_signal_init(loop, &service->on_int);
-    uv_timer_init(loop, &service->heartbeat);
     uv_timer_init(loop, &service->drain_limit);
     uv_timer_init(loop, &service->log_timer);
     uv_timer_init(loop, &service->orphan_look);
@@ -364,7 +200,7 @@ static void service_start_handles(struct service *service)
     uv_check_init(loop, &service->sockets_served);
     uv_idle_init(loop, &service->no_sleep);
     service->on_term.data = service->on_int.data = service;
-    service->heartbeat.data = service->drain_limit.data = service->orphan_look.data = service;
+    service->drain_limit.data = service->orphan_look.data = service;
     service->turn_end.data = service->sockets_served.data = service;
     uv_signal_start(&service->on_term, on_stop_signal, SIGTERM);
     uv_signal_start(&service->on_int, on_stop_signal, SIGINT);
@@ -389,16 +225,15 @@ struct service *service_new(const char *role, int instance, const struct setting
     service->instance = instance;
     service->settings = settings;
     service->started_wall_ms = clock_wall_ms();
-    service->health_fd = -1;
     service->exit_status = EXIT_OK;
-    service->deferred_last = &service->deferred_first;
+    turn_work_init(&service->work);
     snprintf(service->name, sizeof service->name, "%s-%d", role, instance);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a write that fails */
     process_usage_allow_descriptors();
     listen_set_inherit(&service->inherited);
     service_start_handles(service);
-    supervisor_attach(service);
+    heartbeat_init(&service->heartbeat, &service->loop, &heartbeat_handlers, service);
     return service;
 }
 
@@ -432,22 +267,15 @@ void service_free(struct service **service_pointer)
     *service_pointer = NULL;
     if (!service)
         return;
-    while (run_deferred(service))
-        ;
-    run_hooks(service);
+    turn_work_finish(&service->work);
     uv_prepare_stop(&service->turn_end);
     uv_check_stop(&service->sockets_served);
     uv_walk(&service->loop, close_if_open, NULL);
     uv_run(&service->loop, UV_RUN_DEFAULT);
-    while (run_deferred(service))
-        ;
-    run_hooks(service); /* frees the removed ones */
+    turn_work_finish(&service->work);
     uv_loop_close(&service->loop);
     listen_set_close(&service->inherited);
-    if (service->supervisor_fd >= 0)
-        close(service->supervisor_fd);
-    if (service->health_fd >= 0)
-        close(service->health_fd);
+    heartbeat_fini(&service->heartbeat);
     log_info(NULL, "stopped");
     log_sink_finish();
     free(service);
@@ -480,7 +308,7 @@ int service_instance(const struct service *service)
 
 bool service_is_supervised(const struct service *service)
 {
-    return service->supervisor_fd >= 0;
+    return heartbeat_is_supervised(&service->heartbeat);
 }
 
 int64_t service_started_wall_ms(const struct service *service)
@@ -504,13 +332,7 @@ void service_ready(struct service *service)
     assert(!service->is_ready);
     service->is_ready = true;
     log_info(NULL, "ready", LOG_STR("version", CB_VERSION));
-    supervisor_say(service, SPAN("ready\n"));
-    if (service->supervisor_fd < 0)
-        service->health_fd = health_open(service->settings->run_dir, service->name);
-    health_tell(service);
-    service->heartbeat_due_ms = clock_now_ms() + HEARTBEAT_MS;
-    uv_update_time(&service->loop);
-    uv_timer_start(&service->heartbeat, heartbeat_tick, HEARTBEAT_MS, HEARTBEAT_MS);
+    heartbeat_ready(&service->heartbeat, service->settings->run_dir, service->name);
 }
 
 void service_on_drain(struct service *service, void (*begin)(void *context), void *context)
@@ -527,8 +349,8 @@ void service_on_orphaned(struct service *service, bool (*is_needed)(void *contex
 
 void service_on_health(struct service *service, const char *(*missing)(void *context), void *context)
 {
-    service->missing = missing;
-    service->missing_context = context;
+    service->heartbeat.missing = missing;
+    service->heartbeat.missing_context = context;
 }
 
 void service_hold(struct service *service)
@@ -557,48 +379,38 @@ int service_run(struct service *service)
 
 void service_defer(struct service *service, void (*work)(void *context), void *context)
 {
-    struct deferred *deferred = malloc(sizeof *deferred);
-    if (!deferred)
-        abort(); /* a free that is forgotten, or done too early, would be worse */
-    *deferred = (struct deferred){work, context, NULL};
-    *service->deferred_last = deferred;
-    service->deferred_last = &deferred->next;
+    turn_work_defer(&service->work, work, context);
 }
 
 struct turn_hook *service_at_turn_end(struct service *service, bool (*work)(void *context), void *context)
 {
-    struct turn_hook *hook = calloc(1, sizeof *hook);
-    if (!hook)
-        return NULL;
-    hook->work = work;
-    hook->context = context;
-    DL_APPEND(service->hooks, hook);
-    return hook;
+    return turn_work_add_hook(&service->work, work, context);
 }
 
 void service_remove_hook(struct service *service, struct turn_hook **hook)
 {
     (void)service;
-    if (*hook)
-        (*hook)->removed = true;
-    *hook = NULL;
+    turn_work_remove_hook(hook);
 }
 
 void service_turn_again(struct service *service)
 {
-    service->again = true;
+    turn_work_again(&service->work);
 }
 
 void service_report_gauge(struct service *service, const char *key, int64_t (*read)(void *context),
                           void *context)
 {
-    assert(service->gauge_count < MAX_GAUGES);
-    service->gauges[service->gauge_count++] = (struct gauge){key, read, context};
+    heartbeat_add_gauge(&service->heartbeat, key, read, context);
 }
 
 void service_each_gauge(const struct service *service,
                         void (*each)(void *context, const char *key, int64_t value), void *context)
 {
-    for (size_t i = 0; i < service->gauge_count; i++)
-        each(context, service->gauges[i].key, service->gauges[i].read(service->gauges[i].context));
+    heartbeat_each_gauge(&service->heartbeat, each, context);
+}
+
+int64_t service_loop_lag_ms(const struct service *service)
+{
+    return loop_lag_ms(&service->heartbeat.lag);
 }
