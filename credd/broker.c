@@ -1,49 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include "credd/broker.h"
+#include "credd/lease_refusal.h"
+#include "credd/leases.h"
+#include "credd/second_chances.h"
 #include "credd/waiters.h"
 #include "proto/error.h"
 #include "proto/log.h"
 
 #include <sodium.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-#define HASH_NONFATAL_OOM          1
-#define uthash_nonfatal_oom(lease) ((lease)->is_lost = true)
-#include <uthash.h>
-#include <utlist.h>
-
-struct lease {
-    uint64_t number;
-    uint64_t generation; /* of the token that was lent */
-    void *ticket;        /* of who asked; NULL: none */
-    uint64_t request;    /* hash of the request's id; 0: not known */
-    int64_t expires_ms;
-    bool is_lost; /* could not be put into the table */
-    struct lease *prev, *next;
-    UT_hash_handle hh;
-};
-
-/* A request whose token was refused. */
-struct chance {
-    uint64_t request, credential_id;
-    bool is_used;
-};
-
-enum { CHANCES = 1024 /* remembered; requests come back within milliseconds */ };
 
 struct broker {
     const struct vault *vault;
     const struct broker_answers *answers;
     void *owner;
     struct rotation *rotation;
-    struct lease *table;   /* by number */
-    struct lease *soonest; /* list by expires_ms: all live equally long, so the newest is last */
+    struct leases leases;
     struct waiters waiters;
     uint32_t next_count; /* lower half of the next lease's number; starts at random, so that a restarted
                             broker does not give out the numbers of leases that still live */
-    struct chance chances[CHANCES]; /* a ring */
-    size_t next_chance;
+    struct second_chances chances;
     unsigned char hash_key[crypto_shorthash_KEYBYTES];
     bool had_credential; /* at the last sync; true at first, so that none is said at start */
     struct broker_counters counters;
@@ -67,18 +43,6 @@ struct broker *broker_new(const struct vault *vault, const struct rotation_rules
     return broker;
 }
 
-static uint32_t credential_number(uint64_t lease_number)
-{
-    return (uint32_t)(lease_number >> 32);
-}
-
-static struct lease *find_lease(const struct broker *broker, uint64_t number)
-{
-    struct lease *lease = NULL;
-    HASH_FIND(hh, broker->table, &number, sizeof number, lease);
-    return lease;
-}
-
 static uint64_t hash_request(const struct broker *broker, struct span request_id)
 {
     uint64_t hash = 0;
@@ -88,53 +52,12 @@ static uint64_t hash_request(const struct broker *broker, struct span request_id
     return hash;
 }
 
-static struct chance *find_chance(struct broker *broker, uint64_t request, uint64_t credential_id)
-{
-    for (size_t i = 0; request != 0 && i < CHANCES; i++)
-        if (broker->chances[i].request == request && broker->chances[i].credential_id == credential_id)
-            return &broker->chances[i];
-    return NULL;
-}
-
 static void note_refused_token(struct broker *broker, const struct lease *lease)
 {
-    const struct credential *credential = vault_find(broker->vault, (uint32_t)(lease->number >> 32));
+    const struct credential *credential = vault_find(broker->vault, lease_credential(lease->number));
     uint64_t id = credential ? credential_id_value(span_str(credential->id)) : 0;
-    if (id == 0 || lease->request == 0 || find_chance(broker, lease->request, id))
-        return;
-    broker->chances[broker->next_chance++ % CHANCES] = (struct chance){lease->request, id, false};
-}
-
-/* Takes out of the excluded what gets its second chance. Returns how many are left. */
-static size_t give_chances(struct broker *broker, uint64_t request, uint64_t *excluded, size_t count)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct chance *chance = find_chance(broker, request, excluded[i]);
-        if (!chance || chance->is_used)
-            excluded[kept++] = excluded[i];
-        else
-            chance->is_used = true;
-    }
-    return kept;
-}
-
-/* Notes a lease of a credential that rotation has counted. NULL: over the limit or out of memory. */
-static struct lease *lease_add(struct broker *broker, uint64_t number, uint64_t generation, int64_t now_ms)
-{
-    struct lease *lease = HASH_COUNT(broker->table) < BROKER_MAX_LEASES ? calloc(1, sizeof *lease) : NULL;
-    if (!lease)
-        return NULL;
-    lease->number = number;
-    lease->generation = generation;
-    lease->expires_ms = now_ms + LEASE_TTL_MS;
-    HASH_ADD(hh, broker->table, number, sizeof lease->number, lease);
-    if (lease->is_lost) {
-        free(lease);
-        return NULL;
-    }
-    DL_APPEND(broker->soonest, lease);
-    return lease;
+    if (id != 0)
+        second_chances_note(&broker->chances, lease->request, id);
 }
 
 static void ticket_end(const struct broker *broker, void *ticket)
@@ -145,12 +68,9 @@ static void ticket_end(const struct broker *broker, void *ticket)
 
 static void lease_end(struct broker *broker, struct lease *lease)
 {
-    rotation_end(broker->rotation, credential_number(lease->number));
-    /* The analyzer does not know that what is in a table has the table. NOLINTNEXTLINE(clang-analyzer-*) */
-    HASH_DEL(broker->table, lease);
-    DL_DELETE(broker->soonest, lease);
+    rotation_end(broker->rotation, lease_credential(lease->number));
     ticket_end(broker, lease->ticket);
-    free(lease);
+    leases_remove(&broker->leases, lease);
 }
 
 /* Drops those who wait for `worker`; NULL: all. */
@@ -170,8 +90,8 @@ void broker_free(struct broker **broker)
 {
     if (!*broker)
         return;
-    while ((*broker)->soonest)
-        lease_end(*broker, (*broker)->soonest);
+    while (leases_soonest(&(*broker)->leases))
+        lease_end(*broker, leases_soonest(&(*broker)->leases));
     forget_waiters(*broker, NULL);
     rotation_free(&(*broker)->rotation);
     free(*broker);
@@ -230,86 +150,33 @@ static uint64_t new_number(struct broker *broker, uint32_t credential)
     uint64_t number;
     do
         number = (uint64_t)credential << 32 | broker->next_count++;
-    while (find_lease(broker, number));
+    while (leases_find(&broker->leases, number));
     return number;
 }
 
-static void refuse(struct broker *broker, const struct waiter *asker, enum failure failure,
-                   uint32_t retry_after_s, const char *message)
+static void refuse(struct broker *broker, const struct waiter *asker, const struct lease_refusal *refusal)
 {
-    struct msg_refuse refuse = {
-        .failure = (uint16_t)failure, .retry_after_s = retry_after_s, .message = span_str(message)};
-    broker->counters.refused[failure]++;
+    struct msg_refuse refuse = {.failure = (uint16_t)refusal->failure,
+                                .retry_after_s = refusal->retry_after_s,
+                                .message = span_str(refusal->message)};
+    broker->counters.refused[refusal->failure]++;
     broker->answers->refuse(broker->owner, asker->worker, asker->request, &refuse);
     ticket_end(broker, asker->ticket);
 }
 
 static void refuse_overloaded(struct broker *broker, const struct waiter *asker)
 {
-    refuse(broker, asker, FAILURE_OVERLOADED, 1,
-           "Every usable credential serves as many requests as it may.");
-}
-
-static void refuse_cooling(struct broker *broker, const struct waiter *asker,
-                           const struct rotation_choice *choice, int64_t now_ms)
-{
-    char message[128];
-    int64_t wait_s = (choice->return_ms - now_ms + 999) / 1000;
-    uint32_t retry_after_s = wait_s < 1 ? 1 : (uint32_t)wait_s;
-    const char *what = "Every usable credential cools down for this model, or has used up its credits";
-    if (!choice->is_cooling)
-        what = "The credits of every usable credential are used up";
-    else if (!choice->is_exhausted)
-        what = "Every usable credential is cooling down for this model";
-    snprintf(message, sizeof message, "%s; the first is back in %u s.", what, retry_after_s);
-    refuse(broker, asker, FAILURE_RATE_LIMITED, retry_after_s, message);
-}
-
-static bool is_there(const struct vault *vault, uint64_t id)
-{
-    for (size_t i = 0; i < vault_count(vault); i++)
-        if (credential_id_value(span_str(vault_at(vault, i)->id)) == id)
-            return true;
-    return false;
-}
-
-/* Of credentials none of which is usable. */
-static const char *why_none(const struct broker *broker, const struct moment *moment)
-{
-    bool seen[CREDENTIAL_STATE_COUNT] = {false};
-    for (size_t i = 0; i < rotation_size(broker->rotation); i++) {
-        struct rotation_view view;
-        rotation_look(broker->rotation, i, moment, &view);
-        seen[view.state] = true;
-    }
-    if (!seen[CREDENTIAL_EXPIRED] && !seen[CREDENTIAL_NEEDS_LOGIN])
-        return "No credential is usable: each is disabled.";
-    if (!seen[CREDENTIAL_EXPIRED] && !seen[CREDENTIAL_DISABLED])
-        return "No credential is usable: each needs a new login.";
-    if (!seen[CREDENTIAL_NEEDS_LOGIN] && !seen[CREDENTIAL_DISABLED])
-        return "No credential is usable: each is expired.";
-    return "No credential is usable: each is expired, disabled or needs a login.";
-}
-
-static void refuse_none(struct broker *broker, const struct waiter *asker, const struct moment *moment)
-{
-    const char *message = why_none(broker, moment);
-    if (asker->wish.only && !is_there(broker->vault, asker->wish.only)) {
-        refuse(broker, asker, FAILURE_NOT_FOUND, 0, "There is no such credential.");
-        return;
-    }
-    if (asker->wish.only)
-        message = "The credential's file cannot be used; the list says why.";
-    else if (vault_count(broker->vault) == 0)
-        message = "No credential is configured.";
-    refuse(broker, asker, FAILURE_NO_CREDENTIAL, 0, message);
+    struct lease_refusal refusal;
+    lease_refusal_overloaded(&refusal);
+    refuse(broker, asker, &refusal);
 }
 
 static void grant(struct broker *broker, const struct waiter *asker, const struct rotation_choice *choice,
                   int64_t now_ms)
 {
     const struct credential *credential = choice->subject;
-    struct lease *lease = lease_add(broker, new_number(broker, choice->number), choice->generation, now_ms);
+    struct lease *lease =
+        leases_add(&broker->leases, new_number(broker, choice->number), choice->generation, now_ms);
     if (!lease) {
         rotation_end(broker->rotation, choice->number);
         refuse_overloaded(broker, asker);
@@ -333,27 +200,16 @@ static void grant(struct broker *broker, const struct waiter *asker, const struc
 static bool try_answer(struct broker *broker, const struct waiter *asker, const struct moment *moment)
 {
     struct rotation_choice choice;
-    switch (rotation_choose(broker->rotation, &asker->wish, moment, &choice)) {
-    case ROTATION_GRANTED:
+    struct lease_refusal refusal;
+    enum rotation_answer answer = rotation_choose(broker->rotation, &asker->wish, moment, &choice);
+    if (answer == ROTATION_BUSY)
+        return false;
+    if (answer == ROTATION_GRANTED) {
         grant(broker, asker, &choice, moment->now_ms);
         return true;
-    case ROTATION_BUSY:
-        return false;
-    case ROTATION_COOLING:
-        refuse_cooling(broker, asker, &choice, moment->now_ms);
-        return true;
-    case ROTATION_NOT_SERVED:
-        refuse(broker, asker, FAILURE_MODEL_NOT_FOUND, 0, "No upstream in use serves this model.");
-        return true;
-    case ROTATION_TRIED:
-        refuse(broker, asker, FAILURE_NO_CREDENTIAL, 0,
-               asker->wish.only ? "The upstream refused the credential."
-                                : "Every usable credential was tried.");
-        return true;
-    case ROTATION_NONE:
-        break;
     }
-    refuse_none(broker, asker, moment);
+    lease_refusal_of(answer, &asker->wish, &choice, broker->vault, broker->rotation, moment, &refusal);
+    refuse(broker, asker, &refusal);
     return true;
 }
 
@@ -390,17 +246,17 @@ void broker_lease(struct broker *broker, void *worker, uint64_t request, const s
     uint64_t excluded[WAITER_MAX_EXCLUDED];
     uint64_t request_hash = hash_request(broker, lease->request_id);
     size_t excluded_count = credential_ids_parse(lease->exclude, excluded, WAITER_MAX_EXCLUDED);
-    struct waiter asker = {
-        .worker = worker,
-        .request = request,
-        .request_hash = request_hash,
-        .ticket = ticket,
-        .deadline_ms = deadline_of(lease, moment->now_ms),
-        .wish = {.model = lease->model,
-                 .conversation = lease->conversation_id,
-                 .excluded = excluded,
-                 .only = wanted_id(lease->credential_id),
-                 .excluded_count = give_chances(broker, request_hash, excluded, excluded_count)}};
+    struct waiter asker = {.worker = worker,
+                           .request = request,
+                           .request_hash = request_hash,
+                           .ticket = ticket,
+                           .deadline_ms = deadline_of(lease, moment->now_ms),
+                           .wish = {.model = lease->model,
+                                    .conversation = lease->conversation_id,
+                                    .excluded = excluded,
+                                    .only = wanted_id(lease->credential_id),
+                                    .excluded_count = second_chances_give(&broker->chances, request_hash,
+                                                                          excluded, excluded_count)}};
     if (log_is_on(LOG_LEVEL_DEBUG))
         log_ask(lease, excluded_count);
     if (lease->wait_ms == 0)
@@ -417,12 +273,11 @@ void broker_lease(struct broker *broker, void *worker, uint64_t request, const s
 static void adopt(struct broker *broker, uint64_t number, uint64_t key, int64_t now_ms)
 {
     uint64_t generation;
-    if (HASH_COUNT(broker->table) >= BROKER_MAX_LEASES ||
-        !rotation_adopt(broker->rotation, credential_number(number), &generation))
+    if (!rotation_adopt(broker->rotation, lease_credential(number), &generation))
         return;
-    struct lease *lease = lease_add(broker, number, generation, now_ms);
+    struct lease *lease = leases_add(&broker->leases, number, generation, now_ms);
     if (!lease) {
-        rotation_end(broker->rotation, credential_number(number));
+        rotation_end(broker->rotation, lease_credential(number));
         return;
     }
     broker->counters.adopted++;
@@ -443,14 +298,11 @@ int broker_renew(struct broker *broker, const struct msg_renew *renew, const str
         return ERR_INVALID;
     for (size_t i = 0; i < renew->leases.length; i += sizeof(uint64_t)) {
         uint64_t number = read_u64(renew->leases.data + i);
-        struct lease *lease = find_lease(broker, number);
-        if (!lease) {
+        struct lease *lease = leases_find(&broker->leases, number);
+        if (lease)
+            leases_renew(&broker->leases, lease, moment->now_ms);
+        else
             adopt(broker, number, read_u64(renew->keys.data + i), moment->now_ms);
-            continue;
-        }
-        lease->expires_ms = moment->now_ms + LEASE_TTL_MS;
-        DL_DELETE(broker->soonest, lease);
-        DL_APPEND(broker->soonest, lease);
     }
     return 0;
 }
@@ -471,9 +323,9 @@ static void log_change(const struct rotation_view *view, int64_t now_ms)
 
 void broker_release(struct broker *broker, const struct msg_release *release, const struct moment *moment)
 {
-    struct lease *lease = find_lease(broker, release->lease);
+    struct lease *lease = leases_find(&broker->leases, release->lease);
     struct rotation_view view;
-    struct rotation_report report = {.number = credential_number(release->lease),
+    struct rotation_report report = {.number = lease_credential(release->lease),
                                      .generation = lease ? lease->generation : 0,
                                      .outcome = release->outcome,
                                      .model = release->model,
@@ -529,9 +381,10 @@ void broker_pump(struct broker *broker, const struct moment *moment)
 
 void broker_tick(struct broker *broker, const struct moment *moment)
 {
-    while (broker->soonest && broker->soonest->expires_ms <= moment->now_ms) {
+    struct lease *lease;
+    while ((lease = leases_soonest(&broker->leases)) && lease->expires_ms <= moment->now_ms) {
         broker->counters.expired++;
-        lease_end(broker, broker->soonest);
+        lease_end(broker, lease);
     }
     broker_pump(broker, moment);
     struct waiter *next, *waiter = waiters_first(&broker->waiters);
@@ -546,7 +399,8 @@ void broker_tick(struct broker *broker, const struct moment *moment)
 
 int64_t broker_next_due_ms(const struct broker *broker, int64_t now_ms)
 {
-    int64_t due_ms = broker->soonest ? broker->soonest->expires_ms : INT64_MAX;
+    const struct lease *soonest = leases_soonest(&broker->leases);
+    int64_t due_ms = soonest ? soonest->expires_ms : INT64_MAX;
     int64_t tick_ms = now_ms + BROKER_WAIT_TICK_MS;
     return waiters_count(&broker->waiters) > 0 && tick_ms < due_ms ? tick_ms : due_ms;
 }
@@ -558,7 +412,7 @@ const struct broker_counters *broker_counters(const struct broker *broker)
 
 size_t broker_lease_count(const struct broker *broker)
 {
-    return HASH_COUNT(broker->table);
+    return leases_count(&broker->leases);
 }
 
 size_t broker_waiter_count(const struct broker *broker)

@@ -11,7 +11,6 @@
 #include "credd/model_lists.h"
 #include "credd/quotas.h"
 #include "credd/refresher.h"
-#include "credd/waiters.h"
 #include "proto/clock.h"
 #include "proto/error.h"
 #include "proto/log.h"

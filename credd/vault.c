@@ -38,14 +38,6 @@ struct vault {
     bool was_unreadable, was_overfull;
 };
 
-void credential_id_of(const char *filename, char id[CREDENTIAL_ID_BYTES], uint32_t *number)
-{
-    unsigned char hash[crypto_generichash_BYTES_MIN];
-    crypto_generichash(hash, sizeof hash, (const unsigned char *)filename, strlen(filename), NULL, 0);
-    sodium_bin2hex(id, CREDENTIAL_ID_BYTES, hash, (CREDENTIAL_ID_BYTES - 1) / 2);
-    *number = (uint32_t)hash[0] << 24 | (uint32_t)hash[1] << 16 | (uint32_t)hash[2] << 8 | hash[3];
-}
-
 static void credential_clear(struct credential *credential)
 {
     credential_file_fini(&credential->file);

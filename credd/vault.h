@@ -12,6 +12,7 @@
 #define CREDD_VAULT_H
 
 #include "credd/credential_file.h"
+#include "credd/credential_id.h"
 #include "credd/durable_file.h"
 #include "credd/seal.h"
 #include "credd/site.h"
@@ -20,17 +21,14 @@
 #include <dirent.h>
 #include <sys/types.h>
 
-enum {
-    VAULT_MAX_CREDENTIALS = 4096, /* more files are left aside, with a log line */
-    CREDENTIAL_ID_BYTES = 17      /* 16 hex digits and NUL */
-};
+enum { VAULT_MAX_CREDENTIALS = 4096 /* more files are left aside, with a log line */ };
 
 struct vault;
 
 /* Read by all, written by the vault only. */
 struct credential {
-    char id[CREDENTIAL_ID_BYTES]; /* stable and opaque: from a hash of the file name */
-    uint32_t number;              /* the upper 32 bits of that hash; unique here, never 0 */
+    char id[CREDENTIAL_ID_BYTES];
+    uint32_t number; /* the id's upper 32 bits, or if another has that number the next; never 0 */
     char *filename;
     /* It names no site, and its token belongs to another than CODEBUDDY_API_ENDPOINT's (site_bonds.h): that
      * is its problem. */
@@ -80,8 +78,5 @@ const struct credential *vault_at(const struct vault *vault, size_t i);
 
 /* By number; NULL if there is none. */
 const struct credential *vault_find(const struct vault *vault, uint32_t number);
-
-/* The id of a file name. Pure. */
-void credential_id_of(const char *filename, char id[CREDENTIAL_ID_BYTES], uint32_t *number);
 
 #endif

@@ -39,10 +39,4 @@ static inline struct waiter *waiters_next(const struct waiter *waiter)
     return waiter->next;
 }
 
-/* The number that an id of 16 hex digits stands for; 0 if it is not one. */
-uint64_t credential_id_value(struct span id);
-/* The numbers of a comma separated list of ids; what is no id is passed over. Returns how many, at most
- * `max`. */
-size_t credential_ids_parse(struct span list, uint64_t *values, size_t max);
-
 #endif
