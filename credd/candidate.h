@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* candidate - one credential in the eyes of the rotation: its state, by the table in rotation.h. Internal to
- * rotation.c and its tests. Pure. */
+ * rotation and its tests. Pure. */
 #ifndef CREDD_CANDIDATE_H
 #define CREDD_CANDIDATE_H
 
