@@ -11,7 +11,7 @@
  *     codebuddy2api_credential_until_timestamp_seconds{credential="ID"}       while cooling or exhausted
  *
  * ID is the opaque one of the admin API; names and reasons are shown there only. The gauges of a credential
- * go with its file. Owned by desk; never blocks. */
+ * go with its file. Owned by desk_numbers; never blocks. */
 #ifndef CREDD_CREDENTIAL_NUMBERS_H
 #define CREDD_CREDENTIAL_NUMBERS_H
 

@@ -2,7 +2,7 @@
 #include "credd/desk.h"
 #include "credd/calls.h"
 #include "credd/credential_calls.h"
-#include "credd/credential_numbers.h"
+#include "credd/desk_numbers.h"
 #include "credd/file_maker.h"
 #include "credd/state_store.h"
 #include "credd/followers.h"
@@ -22,7 +22,6 @@ enum {
     REPORT_EVERY_MS = 1000,
     SYNC_AGAIN_MS = 100,
     LINGER_MS = 5000, /* see desk.h; a worker waits as long for an answer */
-    MICRO = 1000000,
 };
 
 struct desk {
@@ -32,8 +31,7 @@ struct desk {
     struct office *office;
     const struct settings *settings; /* live */
     struct reporter *reporter;
-    struct number_sink sink; /* the reporter's functions */
-    struct credential_numbers *numbers;
+    struct desk_numbers *numbers;
     struct broker *broker;
     struct state_store *store;
     struct file_maker *maker;
@@ -52,9 +50,6 @@ struct desk {
     bool must_sync;     /* the last sync ran out of memory */
     bool is_held;       /* a drain waits for us … */
     int64_t let_go_ms;  /* … until then at most */
-    struct broker_counters reported;
-    struct refresher_counters refreshes_reported;
-    uint64_t key_refusals[FAILURE_COUNT], key_refusals_reported[FAILURE_COUNT];
 };
 
 static struct moment now(void)
@@ -167,7 +162,7 @@ static void take_lease(struct desk *desk, struct peer *peer, uint64_t request, c
     }
     refuse.failure = (uint16_t)failure;
     refuse.message = span_str(message);
-    desk->key_refusals[failure]++;
+    desk_numbers_key_refused(desk->numbers, failure);
     send_refuse(desk, peer, request, &refuse);
 }
 
@@ -272,99 +267,7 @@ static void on_drain(void *context)
     arm(desk, clock_now_ms());
 }
 
-/* ---- numbers ---- */
-
-/* From the start, so that a rate has its zero. */
-static void report_count(struct desk *desk, const char *name, uint64_t total, uint64_t *reported)
-{
-    reporter_count(desk->reporter, name, total - *reported);
-    *reported = total;
-}
-
-/* Most codes never come up here. */
-static void report_refusals(struct desk *desk, const char *name, uint64_t total, uint64_t *reported)
-{
-    if (total != *reported)
-        report_count(desk, name, total, reported);
-}
-
-static void report_counters(struct desk *desk)
-{
-    static const char *const refused_names[FAILURE_COUNT] = {
-#define F(name, status, type, code, message) [name] = "codebuddy2api_lease_refusals_total{code=\"" code "\"}",
-        FAILURE_LIST(F)
-#undef F
-    };
-    static const char *const key_names[FAILURE_COUNT] = {
-#define F(name, status, type, code, message) [name] = "codebuddy2api_key_refusals_total{code=\"" code "\"}",
-        FAILURE_LIST(F)
-#undef F
-    };
-    static const char *const outcome_names[OUTCOME_COUNT] = {
-#define O(name, value, word) [name] = "codebuddy2api_lease_outcomes_total{outcome=\"" word "\"}",
-        OUTCOME_LIST(O)
-#undef O
-    };
-    const struct broker_counters *counters = broker_counters(desk->broker);
-    struct broker_counters *reported = &desk->reported;
-    report_count(desk, "codebuddy2api_lease_grants_total", counters->granted, &reported->granted);
-    report_count(desk, "codebuddy2api_leases_expired_total", counters->expired, &reported->expired);
-    report_count(desk, "codebuddy2api_leases_adopted_total", counters->adopted, &reported->adopted);
-    report_count(desk, "codebuddy2api_lease_unknown_releases_total", counters->released_unlent,
-                 &reported->released_unlent);
-    for (size_t i = 1; i < FAILURE_COUNT; i++)
-        report_refusals(desk, refused_names[i], counters->refused[i], &reported->refused[i]);
-    for (size_t i = 1; i < FAILURE_COUNT; i++)
-        report_refusals(desk, key_names[i], desk->key_refusals[i], &desk->key_refusals_reported[i]);
-    const struct refresher_counters *refreshes = refresher_counters(desk->refresher);
-    report_count(desk, "codebuddy2api_refreshes_total{result=\"ok\"}", refreshes->refreshed,
-                 &desk->refreshes_reported.refreshed);
-    report_count(desk, "codebuddy2api_refreshes_total{result=\"failed\"}", refreshes->failed,
-                 &desk->refreshes_reported.failed);
-    report_count(desk, "codebuddy2api_refreshes_total{result=\"needs_login\"}", refreshes->needs_login,
-                 &desk->refreshes_reported.needs_login);
-    for (size_t i = 0; i < OUTCOME_COUNT; i++)
-        report_count(desk, outcome_names[i], counters->released[i], &reported->released[i]);
-}
-
-static void sink_gauge(void *owner, const char *name, int64_t value_micro)
-{
-    reporter_gauge(owner, name, value_micro);
-}
-
-static void sink_drop_gauge(void *owner, const char *name)
-{
-    reporter_drop_gauge(owner, name);
-}
-
-static void sink_count(void *owner, const char *name, uint64_t add)
-{
-    reporter_count(owner, name, add);
-}
-
-static void report_states(struct desk *desk)
-{
-    static const char *const names[CREDENTIAL_STATE_COUNT] = {
-#define CS(name, word) [name] = "codebuddy2api_credentials{state=\"" word "\"}",
-        CREDENTIAL_STATE_LIST(CS)
-#undef CS
-    };
-    int64_t counts[CREDENTIAL_STATE_COUNT] = {0}, usable_count = 0;
-    const struct rotation *rotation = broker_rotation(desk->broker);
-    struct moment moment = now();
-    for (size_t i = 0; i < rotation_size(rotation); i++) {
-        struct rotation_view view;
-        rotation_look(rotation, i, &moment, &view);
-        counts[view.state]++;
-        /* One that cools for a model serves the others. */
-        usable_count +=
-            view.state == CREDENTIAL_READY || (view.state == CREDENTIAL_COOLING && view.model.length > 0);
-    }
-    for (size_t i = 0; i < CREDENTIAL_STATE_COUNT; i++)
-        reporter_gauge(desk->reporter, names[i], counts[i] * MICRO);
-    reporter_gauge(desk->reporter, "codebuddy2api_credentials_usable", usable_count * MICRO);
-    credential_numbers_report(desk->numbers, rotation, &moment);
-}
+/* ---- once a second ---- */
 
 static void on_report(uv_timer_t *timer)
 {
@@ -375,10 +278,8 @@ static void on_report(uv_timer_t *timer)
         quotas_tick(desk->quotas);
     }
     office_save(desk->office);
-    report_states(desk);
-    report_counters(desk);
-    reporter_gauge(desk->reporter, "codebuddy2api_lease_waiters",
-                   (int64_t)broker_waiter_count(desk->broker) * MICRO);
+    struct moment moment = now();
+    desk_numbers_report(desk->numbers, desk->broker, desk->refresher, &moment);
 }
 
 /* For the heartbeat; the reporter sends it as codebuddy2api_leases. */
@@ -493,8 +394,7 @@ static int desk_acquire(struct desk *desk)
     desk->report = timer_new(desk);
     desk->hook = service_at_turn_end(desk->service, on_turn_end, desk); /* before the link's: it sends */
     desk->calls = calls_new(send_reply, desk);
-    desk->sink = (struct number_sink){sink_gauge, sink_drop_gauge, sink_count, desk->reporter};
-    desk->numbers = credential_numbers_new(&desk->sink);
+    desk->numbers = desk_numbers_new(desk->reporter);
     if (!desk->broker || !desk->numbers || !desk->due || !desk->report || !desk->hook || !desk->calls ||
         office_serve(desk->office, service_loop(desk->service), desk->calls, on_office_changed, desk) < 0) {
         log_error(NULL, "cannot_start", LOG_STR("problem", error_text(ERR_NOMEM)));
@@ -556,7 +456,7 @@ void desk_close(struct desk **desk_pointer)
     office_stop(desk->office); /* and this one, too */
     http_calls_free(&desk->http);
     calls_free(&desk->calls);
-    credential_numbers_free(&desk->numbers);
+    desk_numbers_free(&desk->numbers);
     broker_free(&desk->broker);
     free(desk);
     *desk_pointer = NULL;
