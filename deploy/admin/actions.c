@@ -1,21 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "deploy/admin/actions.h"
-#include "deploy/admin/http.h"
+#include "deploy/admin/asking.h"
+#include "deploy/admin/credential_actions.h"
 #include "deploy/admin/table.h"
 #include "proto/error.h"
 
-#include <curl/curl.h>
-#include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-enum { INPUT_MAX_BYTES = 256 << 10, PATH_BYTES = 512, POLL_DEFAULT_S = 5 };
-
-struct run {
-    const struct arguments *arguments;
-    struct http *http;
-};
 
 struct action {
     const char *noun, *verb, *usage;
@@ -23,221 +13,6 @@ struct action {
     const char *options; /* it takes, space separated */
     int (*run)(struct run *run);
 };
-
-/* ---- asking ---- */
-
-static int say_refused(const json_t *reply, int status)
-{
-    const json_t *error = json_object_get(reply, "error");
-    const char *message = json_string_value(json_object_get(error, "message"));
-    const char *param = json_string_value(json_object_get(error, "param"));
-    if (!message) /* RFC 8628's form */
-        message = json_string_value(json_object_get(reply, "error_description"));
-    fprintf(stderr, "codebuddy2api: %s%s%s (%d)\n", param ? param : "", param ? ": " : "",
-            message ? message : "the gateway refuses", status);
-    return EXIT_REFUSED;
-}
-
-/* 0 with `*reply` owned, else the exit status; the reason was printed. */
-static int ask(struct run *run, const char *method, const char *path, const json_t *body, json_t **reply)
-{
-    int status = http_call(run->http, method, path, body, reply), exit_code = EXIT_OK;
-    if (status < 0) {
-        fprintf(stderr, "codebuddy2api: nobody answers at %s: %s\n", http_url(run->http),
-                http_problem(run->http));
-        exit_code = EXIT_NOT_RUNNING;
-    } else if (status >= 300 || !*reply) {
-        exit_code = say_refused(*reply, status);
-    }
-    if (exit_code != EXIT_OK) {
-        json_decref(*reply);
-        *reply = NULL;
-    }
-    return exit_code;
-}
-
-/* Takes the reply: as it is with --json, else by `show`. */
-static int show(const struct run *run, json_t *reply, void (*print)(const json_t *reply))
-{
-    if (run->arguments->json) {
-        json_dumpf(reply, stdout, JSON_INDENT(2));
-        putchar('\n');
-    } else {
-        print(reply);
-    }
-    json_decref(reply);
-    return EXIT_OK;
-}
-
-static int ask_and_show(struct run *run, const char *method, const char *path, json_t *body,
-                        void (*print)(const json_t *reply))
-{
-    json_t *reply;
-    int exit_code = ask(run, method, path, body, &reply);
-    json_decref(body);
-    return exit_code == EXIT_OK ? show(run, reply, print) : exit_code;
-}
-
-static void print_message(const json_t *reply)
-{
-    table_print_one(stdout, reply, "message id filename");
-}
-
-/* The path with the first argument in it, escaped. */
-static void make_path(const struct run *run, char path[PATH_BYTES], const char *before, const char *after)
-{
-    char *escaped = curl_easy_escape(NULL, run->arguments->values[0], 0);
-    snprintf(path, PATH_BYTES, "%s%s%s", before, escaped ? escaped : "", after);
-    curl_free(escaped);
-}
-
-/* All of standard input or a file, owned in `text`. False: it was said why not. */
-static bool read_input(const char *path, struct buffer *text)
-{
-    FILE *in = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    bool is_whole = in != NULL;
-    if (in && in == stdin && isatty(STDIN_FILENO))
-        fputs("(reading standard input up to Ctrl-D)\n", stderr);
-    for (int c; is_whole && (c = fgetc(in)) != EOF;)
-        is_whole = text->length < INPUT_MAX_BYTES && buffer_append_char(text, (char)c) == 0;
-    if (!is_whole || ferror(in))
-        fprintf(stderr, "codebuddy2api: %s cannot be read, or is too large\n", path);
-    if (in && in != stdin)
-        fclose(in);
-    return is_whole;
-}
-
-/* ---- credentials ---- */
-
-static void print_credentials(const json_t *reply)
-{
-    table_print(stdout, json_object_get(reply, "credentials"),
-                "id filename user_id site state state_reason in_flight uses time_remaining_str");
-}
-
-static int run_credentials_list(struct run *run)
-{
-    return ask_and_show(run, "GET", "/codebuddy/v1/credentials", NULL, print_credentials);
-}
-
-static int run_credentials_add(struct run *run)
-{
-    struct buffer text = {0};
-    int exit_code = EXIT_USAGE;
-    if (read_input(run->arguments->values[0], &text)) {
-        json_t *body = json_loadb(text.data ? text.data : "", text.length, 0, NULL);
-        if (json_is_object(body))
-            exit_code =
-                ask_and_show(run, "POST", "/codebuddy/v1/credentials", json_incref(body), print_message);
-        else
-            fputs("codebuddy2api: the credential must be a JSON object with bearer_token\n", stderr);
-        json_decref(body);
-    }
-    buffer_fini_secret(&text);
-    return exit_code;
-}
-
-static int run_credentials_delete(struct run *run)
-{
-    json_t *body = json_pack("{s:s}", "id", run->arguments->values[0]);
-    return ask_and_show(run, "POST", "/codebuddy/v1/credentials/delete", body, print_message);
-}
-
-static void print_test(const json_t *reply)
-{
-    const json_t *choice = json_array_get(json_object_get(reply, "choices"), 0);
-    const char *text = json_string_value(json_object_get(json_object_get(choice, "message"), "content"));
-    printf("it works%s%s\n", text ? ": " : "", text ? text : "");
-}
-
-static int run_credentials_test(struct run *run)
-{
-    char path[PATH_BYTES];
-    make_path(run, path, "/codebuddy/v1/credentials/", "/test");
-    return ask_and_show(run, "POST", path, json_object(), print_test);
-}
-
-static void print_login(const json_t *reply)
-{
-    table_print_one(stdout, reply, "saved id user_id");
-}
-
-static bool is_pending(const json_t *reply)
-{
-    const char *error = json_string_value(json_object_get(reply, "error"));
-    return error && (strcmp(error, "authorization_pending") == 0 || strcmp(error, "slow_down") == 0);
-}
-
-/* Asks until the upstream's login is over, one way or the other. */
-static int poll_login(struct run *run, const json_t *body, unsigned interval_s)
-{
-    for (;;) {
-        json_t *reply;
-        int status = http_call(run->http, "POST", "/codebuddy/auth/poll", body, &reply);
-        if (status == 200)
-            return show(run, reply, print_login);
-        if (status != 400 || !is_pending(reply)) {
-            if (status < 0)
-                fprintf(stderr, "codebuddy2api: %s\n", http_problem(run->http));
-            else
-                say_refused(reply, status);
-            json_decref(reply);
-            return status < 0 ? EXIT_NOT_RUNNING : EXIT_REFUSED;
-        }
-        json_decref(reply);
-        sleep(interval_s); /* what the upstream asks for between two looks */
-    }
-}
-
-static int run_credentials_login(struct run *run)
-{
-    json_t *reply, *start = json_object();
-    int exit_code = ask(run, "POST", "/codebuddy/auth/start", start, &reply);
-    json_decref(start);
-    if (exit_code != EXIT_OK)
-        return exit_code;
-    json_int_t interval_s = json_integer_value(json_object_get(reply, "interval"));
-    const char *uri = json_string_value(json_object_get(reply, "verification_uri_complete"));
-    json_t *body = json_pack("{s:O}", "auth_state", json_object_get(reply, "auth_state"));
-    fprintf(stderr, "Open this page and log in; this command waits:\n\n  %s\n\n", uri ? uri : "?");
-    exit_code =
-        body ? poll_login(run, body, interval_s > 0 ? (unsigned)interval_s : POLL_DEFAULT_S) : EXIT_REFUSED;
-    json_decref(body);
-    json_decref(reply);
-    return exit_code;
-}
-
-/* ---- the files themselves ---- */
-
-/* credd reads and writes the credentials directory, and has a command for it: the one that stands beside this
- * program. Returns only if it cannot be run. */
-static int become_credd(const char *word)
-{
-    char path[4096], verb[16];
-    char *arguments[] = {path, verb, NULL};
-    static const char name[] = "codebuddy2api-credd";
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - sizeof name);
-    char *slash = length > 0 ? memrchr(path, '/', (size_t)length) : NULL;
-    snprintf(verb, sizeof verb, "%s", word);
-    if (slash) {
-        memcpy(slash + 1, name, sizeof name);
-        execv(path, arguments);
-    }
-    fprintf(stderr, "codebuddy2api: %s cannot be run: %s\n", name, strerror(errno));
-    return EXIT_SYSTEM;
-}
-
-static int run_credentials_seal(struct run *run)
-{
-    (void)run;
-    return become_credd("seal");
-}
-
-static int run_credentials_unseal(struct run *run)
-{
-    (void)run;
-    return become_credd("unseal");
-}
 
 /* ---- keys ---- */
 
@@ -255,7 +30,7 @@ static void print_key(const json_t *reply)
 
 static int run_keys_list(struct run *run)
 {
-    return ask_and_show(run, "GET", "/api/keys", NULL, print_keys);
+    return asking_call_and_show(run, "GET", "/api/keys", NULL, print_keys);
 }
 
 static void add_model(void *context, struct span model)
@@ -288,14 +63,14 @@ static int run_keys_create(struct run *run)
         if (strcmp(name, "url") != 0)
             json_object_set_new(body, name, value_of(name, arguments->options[i].value));
     }
-    return ask_and_show(run, "POST", "/api/keys", body, print_key);
+    return asking_call_and_show(run, "POST", "/api/keys", body, print_key);
 }
 
 static int run_keys_revoke(struct run *run)
 {
-    char path[PATH_BYTES];
-    make_path(run, path, "/api/keys/", "");
-    return ask_and_show(run, "DELETE", path, NULL, print_message);
+    char path[ASKING_PATH_BYTES];
+    asking_path(run, path, "/api/keys/", "");
+    return asking_call_and_show(run, "DELETE", path, NULL, asking_print_done);
 }
 
 /* ---- settings ---- */
@@ -315,19 +90,19 @@ static void print_settings(const json_t *reply)
 
 static int run_settings_get(struct run *run)
 {
-    return ask_and_show(run, "GET", "/api/settings", NULL, print_settings);
+    return asking_call_and_show(run, "GET", "/api/settings", NULL, print_settings);
 }
 
 static int change_setting(struct run *run, json_t *value)
 {
     json_t *body = json_pack("{s:{s:o}}", "settings", run->arguments->values[0], value);
     json_t *reply;
-    int exit_code = ask(run, "POST", "/api/settings", body, &reply);
+    int exit_code = asking_call(run, "POST", "/api/settings", body, &reply);
     json_decref(body);
     if (exit_code != EXIT_OK)
         return exit_code;
     if (run->arguments->json)
-        return show(run, reply, print_settings);
+        return asking_show(run, reply, print_settings);
     table_print_one(stdout, json_object_get(json_object_get(reply, "settings"), run->arguments->values[0]),
                     "value source");
     json_decref(reply);
@@ -340,7 +115,7 @@ static int run_settings_set(struct run *run)
     const char *value = run->arguments->values[1];
     if (strcmp(value, "-") != 0)
         return change_setting(run, json_string(value));
-    if (!read_input("-", &text))
+    if (!asking_read_input("-", &text))
         return EXIT_USAGE;
     while (text.length > 0 && text.data[text.length - 1] == '\n')
         text.length--;
