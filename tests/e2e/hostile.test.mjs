@@ -304,8 +304,7 @@ test('1,000 clients that stop reading beside as many that read: these lose nothi
   const system = await startSystem({ upstream, env: { CODEBUDDY_CREDENTIAL_MAX_IN_FLIGHT: '10000', CODEBUDDY_BODY_TIMEOUT_S: '300' } });
   try {
     const { processes } = await system.status();
-    const pids = processes.filter(({ role }) => role === 'gateway' || role === 'upstream-worker').map(({ pid }) => pid);
-    const resident = () => pids.reduce((sum, pid) => sum + residentBytes(pid), 0);
+    const resident = () => processes.reduce((sum, { pid }) => sum + residentBytes(pid), 0);
     const normal = async (count) => {
       const ends = [];
       for (let sent = 0; sent < count; sent += 50)
@@ -331,10 +330,11 @@ test('1,000 clients that stop reading beside as many that read: these lose nothi
     const beside = await normal(READERS);
     t.diagnostic(`half of the requests were through in ${alone.half.toFixed(0)} ms alone and ${beside.half.toFixed(0)} ms beside ${READERS} stopped readers, all in ${alone.most.toFixed(0)} and ${beside.most.toFixed(0)} ms`);
     const each = (resident() - before) / READERS;
-    t.diagnostic(`a stopped reader costs ${(each / 1024).toFixed(0)} KiB in gateway and workers`);
+    t.diagnostic(`a stopped reader costs ${(each / 1024).toFixed(0)} KiB in all processes together`);
     if (!IS_SANITIZED) assert.ok(each < 700 * 1024, `${each} bytes each`);
     await Promise.all(stopped.map((reader) => reader.close()));
-    if (!IS_SANITIZED) await until(() => resident() < before * 1.1, `memory to return to ${before}`);
+    // What is left is pages that a connection kept for reuse, or the like, shares with what was freed.
+    if (!IS_SANITIZED) await until(() => resident() < before * 1.1, () => `memory to return from ${resident()} to ${before}`);
   } finally {
     await system.stop();
   }

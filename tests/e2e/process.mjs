@@ -15,13 +15,14 @@ export function deadline(promise, what, ms = PATIENCE_MS) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-// Polls `look` until it returns something true. For states that nobody announces; nothing is measured by it.
+// Polls `look` until it returns something true. For states that nobody announces; nothing is measured by it. `what` may be a
+// function, asked when it was in vain.
 export async function until(look, what, ms = PATIENCE_MS) {
   const end = performance.now() + ms;
   for (;;) {
     const found = await look();
     if (found) return found;
-    if (performance.now() > end) throw new Error(`gave up after ${ms} ms waiting for ${what}`);
+    if (performance.now() > end) throw new Error(`gave up after ${ms} ms waiting for ${typeof what === 'function' ? what() : what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
