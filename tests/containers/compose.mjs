@@ -28,6 +28,9 @@ export class Deployment {
       PATH: `/usr/bin:${process.env.PATH}`, // the engine's own client
       COMPOSE_PROJECT_NAME: this.project,
       COMPOSE_INTERACTIVE_NO_CLI: '1',
+      // By BuildKit, as Compose v2 builds; in half the time.
+      COMPOSE_DOCKER_CLI_BUILD: '1',
+      DOCKER_BUILDKIT: process.env.DOCKER_BUILDKIT ?? '1',
       CODEBUDDY_PUBLISH: `127.0.0.1:${this.port}`,
       CODEBUDDY_REVISION: 'under-test',
     };
