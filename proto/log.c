@@ -4,6 +4,8 @@
 #include "proto/error.h"
 #include "proto/log_sink.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,7 +30,7 @@ struct throttle {
 
 static struct {
     const char *service;
-    enum log_level level;
+    _Atomic enum log_level level;
     enum log_format format;
     pid_t pid; /* 0: not known yet */
     struct throttle throttles[THROTTLE_SLOTS];
@@ -37,13 +39,18 @@ static struct {
     struct buffer line; /* its memory is used again */
 } state = {.service = "-", .level = LOG_LEVEL_INFO, .second = -1};
 
+/* Of all of `state` but its level. libuv's pool says how the disk is while the loop says everything else. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
 static const char *const level_names[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
 
 void log_init(const char *service, enum log_level level)
 {
+    pthread_mutex_lock(&lock);
     state.service = service;
     state.level = level;
     state.pid = getpid();
+    pthread_mutex_unlock(&lock);
     log_sink_open();
 }
 
@@ -54,7 +61,9 @@ void log_set_level(enum log_level level)
 
 void log_set_format(enum log_format format)
 {
+    pthread_mutex_lock(&lock);
     state.format = format;
+    pthread_mutex_unlock(&lock);
 }
 
 enum log_level log_present_level(void)
@@ -322,7 +331,10 @@ static int append_line(struct buffer *line, int64_t wall_ms, enum log_level leve
 int log_format_line(struct buffer *line, int64_t wall_ms, enum log_level level, const char *request,
                     const char *event, const struct log_field *fields)
 {
-    return append_line(line, wall_ms, level, request, event, fields, 0);
+    pthread_mutex_lock(&lock);
+    int error = append_line(line, wall_ms, level, request, event, fields, 0);
+    pthread_mutex_unlock(&lock);
+    return error;
 }
 
 /* ---- writing ---- */
@@ -335,11 +347,9 @@ static void write_line(int64_t wall_ms, enum log_level level, const char *reques
         log_sink_put(buffer_span(&state.line), level >= LOG_LEVEL_WARNING);
 }
 
-void log_emit(enum log_level level, const char *request, const char *event, const struct log_field *fields)
+static void emit(enum log_level level, const char *request, const char *event, const struct log_field *fields)
 {
     uint32_t suppressed = 0;
-    if (level < state.level)
-        return;
     int64_t wall_ms = clock_wall_ms();
     if (level >= LOG_LEVEL_WARNING && !throttle_pass(event, wall_ms / 1000, &suppressed))
         return;
@@ -348,4 +358,13 @@ void log_emit(enum log_level level, const char *request, const char *event, cons
         write_line(wall_ms, LOG_LEVEL_WARNING, NULL, "log_lines_lost",
                    LOG_FIELDS(LOG_INT("count", lost_count)), 0);
     write_line(wall_ms, level, request, event, fields, suppressed);
+}
+
+void log_emit(enum log_level level, const char *request, const char *event, const struct log_field *fields)
+{
+    if (level < state.level)
+        return;
+    pthread_mutex_lock(&lock);
+    emit(level, request, event, fields);
+    pthread_mutex_unlock(&lock);
 }

@@ -11,7 +11,7 @@
  * cut: a line is a line, and JSON is JSON, whatever a peer sends. ERROR: a person must act. WARNING:
  * degraded. INFO: life cycle and the access line. Never a body, never a secret. An event word that repeats
  * more than 20 times in a second (INFO and DEBUG excepted) is cut and counted: the next line that passes
- * carries suppressed=N. How lines get out: log_sink.h.
+ * carries suppressed=N. How lines get out: log_sink.h. Any thread may log.
  *
  *     log_warning(NULL, "peer_down", LOG_STR("peer", name), LOG_INT("after_ms", ms));
  */

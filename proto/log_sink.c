@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,6 +31,8 @@ static struct {
     int64_t waits_since_ms;
     uint64_t lost_count;
 } sink = {.fd = STDERR_FILENO, .kind = SINK_ASKED};
+/* Taken by what log_sink.h names, and by nothing else. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void guard_standard_descriptors(void)
 {
@@ -42,7 +45,7 @@ static void guard_standard_descriptors(void)
     }
 }
 
-void log_sink_open(void)
+static void open_sink(void)
 {
     struct stat status;
     if (sink.is_open)
@@ -62,6 +65,13 @@ void log_sink_open(void)
     } else {
         sink.kind = SINK_PLAIN;
     }
+}
+
+void log_sink_open(void)
+{
+    pthread_mutex_lock(&lock);
+    open_sink();
+    pthread_mutex_unlock(&lock);
 }
 
 static bool is_writable(int wait_ms)
@@ -136,9 +146,11 @@ static void flush(void)
 
 void log_sink_set_buffered(bool is_buffered)
 {
+    pthread_mutex_lock(&lock);
     sink.is_buffered = is_buffered;
     if (!is_buffered)
         flush();
+    pthread_mutex_unlock(&lock);
 }
 
 static bool make_room(size_t length)
@@ -154,7 +166,7 @@ static bool make_room(size_t length)
     return sink.end + length <= LOG_SINK_BYTES;
 }
 
-void log_sink_put(struct span line, bool at_once)
+static void put(struct span line, bool at_once)
 {
     if (!make_room(line.length)) {
         sink.lost_count++;
@@ -168,7 +180,14 @@ void log_sink_put(struct span line, bool at_once)
         flush();
 }
 
-int64_t log_sink_flush_due(int64_t now_ms)
+void log_sink_put(struct span line, bool at_once)
+{
+    pthread_mutex_lock(&lock);
+    put(line, at_once);
+    pthread_mutex_unlock(&lock);
+}
+
+static int64_t flush_due(int64_t now_ms)
 {
     size_t length = sink.end - sink.start;
     if (length == 0)
@@ -184,20 +203,31 @@ int64_t log_sink_flush_due(int64_t now_ms)
     return left_ms;
 }
 
+int64_t log_sink_flush_due(int64_t now_ms)
+{
+    pthread_mutex_lock(&lock);
+    int64_t wait_ms = flush_due(now_ms);
+    pthread_mutex_unlock(&lock);
+    return wait_ms;
+}
+
 uint64_t log_sink_take_lost(void)
 {
-    uint64_t count = sink.lost_count;
-    if (count == 0 || LOG_SINK_BYTES - sink.end < LOG_SINK_BYTES / 2)
-        return 0; /* still behind */
-    sink.lost_count = 0;
+    pthread_mutex_lock(&lock);
+    bool is_behind = LOG_SINK_BYTES - sink.end < LOG_SINK_BYTES / 2;
+    uint64_t count = is_behind ? 0 : sink.lost_count;
+    sink.lost_count -= count;
+    pthread_mutex_unlock(&lock);
     return count;
 }
 
 void log_sink_finish(void)
 {
     int64_t end_ms = clock_now_ms() + FINISH_MS;
+    pthread_mutex_lock(&lock);
     flush();
     for (int64_t left_ms = FINISH_MS; sink.start < sink.end && left_ms > 0; left_ms = end_ms - clock_now_ms())
         if (is_writable((int)left_ms))
             flush();
+    pthread_mutex_unlock(&lock);
 }

@@ -8,7 +8,7 @@
  * PIPE_BUF bytes are not torn.
  *
  * While buffered (a loop turns, and calls log_sink_flush_due at the end of each turn), lines are gathered for
- * a moment; a crash can lose those. */
+ * a moment; a crash can lose those. Any thread may call any of these. */
 #ifndef PROTO_LOG_SINK_H
 #define PROTO_LOG_SINK_H
 

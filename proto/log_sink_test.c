@@ -4,6 +4,7 @@
 #include "proto/log_sink.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -279,6 +280,57 @@ static void test_lines_are_gathered_in_order(void **state)
     close(file_fd);
 }
 
+enum { SAYING_THREADS = 4, LINES_OF_A_THREAD = 500 };
+
+static void *say_lines(void *number)
+{
+    static const char text[] = "................................................";
+    for (int i = 0; i < LINES_OF_A_THREAD; i++)
+        log_info(NULL, "said", LOG_INT("thread", *(int *)number), LOG_INT("i", i), LOG_STR("text", text));
+    return NULL;
+}
+
+/* As a daemon does: its loop writes at the end of turns, and changes the level, while a pool logs. */
+static void say_by_threads(void)
+{
+    pthread_t threads[SAYING_THREADS];
+    int numbers[SAYING_THREADS];
+    log_sink_set_buffered(true);
+    for (int i = 0; i < SAYING_THREADS; i++) {
+        numbers[i] = i;
+        if (pthread_create(&threads[i], NULL, say_lines, &numbers[i]) != 0)
+            _exit(1);
+    }
+    for (int i = 0; i < LINES_OF_A_THREAD; i++) {
+        log_sink_flush_due(INT64_MAX / 2);
+        log_set_level(i % 2 == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    }
+    for (int i = 0; i < SAYING_THREADS; i++)
+        pthread_join(threads[i], NULL);
+    log_sink_set_buffered(false);
+}
+
+static void test_threads_do_not_mix_lines(void **state)
+{
+    struct buffer text = {0};
+    char line[64];
+    (void)state;
+    file_fd = open("/tmp", O_TMPFILE | O_RDWR | O_APPEND, 0600);
+    assert_true(file_fd >= 0);
+    in_child(file_fd, say_by_threads);
+    lseek(file_fd, 0, SEEK_SET);
+    read_all(file_fd, &text);
+    assert_int_equal(count_of(text.data, "\n"), SAYING_THREADS * LINES_OF_A_THREAD);
+    assert_int_equal(count_of(text.data, "....\n"), SAYING_THREADS * LINES_OF_A_THREAD);
+    for (int i = 0; i < SAYING_THREADS * LINES_OF_A_THREAD; i++) {
+        snprintf(line, sizeof line, " req=- said thread=%d i=%d text=....", i / LINES_OF_A_THREAD,
+                 i % LINES_OF_A_THREAD);
+        assert_int_equal(count_of(text.data, line), 1);
+    }
+    buffer_fini(&text);
+    close(file_fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +343,7 @@ int main(void)
         cmocka_unit_test(test_after_a_loss_all_is_well_again),
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_lines_are_gathered_in_order),
+        cmocka_unit_test(test_threads_do_not_mix_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

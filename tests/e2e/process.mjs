@@ -155,4 +155,11 @@ export function waitForText(file, pattern, { from = 0, ms = PATIENCE_MS, signal 
   return deadline(found, `${pattern} in ${file}`, ms).finally(() => watcher.close());
 }
 
+// Throws if a sanitizer or an assertion has spoken in the file, with what it said.
+export function assertNoComplaint(file) {
+  const text = readFileSync(file, 'utf8');
+  const complaint = /.*(AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|UndefinedBehavior|Assertion)/.exec(text);
+  if (complaint) throw new Error(`a process complained: ${text.slice(complaint.index, complaint.index + 4000)}\nsee ${file}`);
+}
+
 export const fileSize = (file) => statSync(file).size;
