@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* harness - for system_test: a real gateway process, fake workers, and clients that speak bytes. Everything
- * blocks, with a limit after which the test fails; nothing sleeps. */
+/* harness - for the system tests: a real gateway process, fake workers, and clients that speak bytes.
+ * Everything blocks, with a limit after which the test fails; nothing sleeps. */
 #ifndef GATEWAY_HARNESS_H
 #define GATEWAY_HARNESS_H
 
