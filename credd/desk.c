@@ -139,12 +139,6 @@ static void on_down(void *owner, struct peer *peer, enum link_down why)
     (void)why;
 }
 
-static void unexpected(struct peer *peer, const struct frame *frame)
-{
-    log_warning(NULL, "unexpected_message", LOG_STR("peer", peer_name(peer)),
-                LOG_STR("type", message_name((unsigned)frame->type)));
-}
-
 /* Leases as far as the request's API key allows. */
 static void take_lease(struct desk *desk, struct peer *peer, uint64_t request, const struct msg_lease *lease,
                        const struct moment *moment)
@@ -200,7 +194,7 @@ static void on_frame(void *owner, struct peer *peer, const struct frame *frame, 
     else
         is_expected = followers_may_lease(peer) && take_from_worker(desk, peer, frame, message);
     if (!is_expected)
-        unexpected(peer, frame);
+        peer_refuse_frame(peer, frame);
 }
 
 static const struct link_handlers handlers = {on_up, on_down, on_frame};

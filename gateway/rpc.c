@@ -125,8 +125,10 @@ static void on_frame(void *owner, struct peer *peer, const struct frame *frame, 
     struct rpc *rpc = owner;
     const struct msg_reply *reply = message;
     struct rpc_question *question;
-    if (frame->type != MESSAGE_REPLY)
+    if (frame->type != MESSAGE_REPLY) {
+        peer_refuse_frame(peer, frame);
         return;
+    }
     DL_FOREACH (rpc->open, question) {
         if (question->number == frame->request && question->peer == peer) {
             rpc->retry_after_s = reply->retry_after_s;

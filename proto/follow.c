@@ -58,9 +58,10 @@ static void on_down(void *owner, struct peer *peer, enum link_down why)
 
 static void on_frame(void *owner, struct peer *peer, const struct frame *frame, const void *message)
 {
-    (void)peer;
     if (frame->type == MESSAGE_STATE)
         take_state(owner, message);
+    else
+        peer_refuse_frame(peer, frame);
 }
 
 static const struct link_handlers handlers = {on_up, on_down, on_frame};

@@ -51,6 +51,8 @@ void link_close(struct link **link);
  * ERR_TOO_LARGE, ERR_NOMEM. Success is not delivery: a peer that dies takes what it had not read (see `loss`
  * in the list). */
 int peer_send(struct peer *peer, enum message_type type, uint64_t request, const void *message);
+/* For a frame that this peer has no business sending: counted with the bad ones, and logged. */
+void peer_refuse_frame(struct peer *peer, const struct frame *frame);
 void peer_set_context(struct peer *peer, void *context);
 void *peer_context(const struct peer *peer);
 /* role-instance@host:pid, for logs. Valid as long as the peer. */

@@ -50,6 +50,13 @@ const char *peer_name(const struct peer *peer)
     return peer->name;
 }
 
+void peer_refuse_frame(struct peer *peer, const struct frame *frame)
+{
+    peer->channel->link->counters.bad_frames++;
+    log_warning(NULL, "unexpected_message", LOG_STR("peer", peer->name),
+                LOG_STR("type", message_name((unsigned)frame->type)));
+}
+
 /* ---- sending ---- */
 
 static struct span routing_id_of(const struct peer *peer)

@@ -10,7 +10,8 @@
 #include <sodium.h>
 
 enum {
-    MESSAGES_PER_PUMP = 128, /* one busy peer may not starve the rest of the loop */
+    MESSAGES_PER_PUMP = 128,  /* one busy peer may not starve the rest of the loop… */
+    BYTES_PER_PUMP = 1 << 20, /* … nor with what is large: a train of 512 KiB takes half a millisecond */
     HIGH_WATER_MARK =
         100000, /* trains to one peer; flow control keeps far below, past it the peer counts as lost */
     MAX_TRAIN_BYTES = 8 << 20,   /* a stranger may not make us allocate more */
@@ -40,6 +41,7 @@ struct link_socket {
     bool bound, closed;
     bool is_secret;        /* what is being delivered */
     zmq_msg_t *delivering; /* the message that a handler is being called with */
+    size_t pumped_bytes;   /* received in this pump */
     bool unread;           /* the descriptor may be silent though there is something to read */
     bool monitor_armed;    /* the monitor was found empty once: from then on its descriptor speaks */
 };
@@ -194,6 +196,7 @@ static bool receive_message(struct link_socket *socket)
             return true; /* an identity alone: nothing to hand on */
     }
     bool more = zmq_msg_more(&part);
+    socket->pumped_bytes += zmq_msg_size(&part);
     if (!more && (!socket->bound || routing_id.length > 0))
         deliver(socket, routing_id, &part);
     zmq_msg_close(&part);
@@ -215,7 +218,8 @@ bool link_socket_pump(struct link_socket *socket)
         socket->monitor_armed = true;
         monitor_pump(socket);
     }
-    for (int i = 0; socket->unread && i < MESSAGES_PER_PUMP; i++)
+    socket->pumped_bytes = 0;
+    for (int i = 0; socket->unread && i < MESSAGES_PER_PUMP && socket->pumped_bytes < BYTES_PER_PUMP; i++)
         socket->unread = !socket->closed && receive_message(socket);
     return socket->unread;
 }

@@ -233,6 +233,7 @@ static void read_link(struct reporter *reporter, const struct watched_link *watc
     set_link_counter(reporter, "bytes", watched->name, "out", counters->bytes_out);
     set_link_counter(reporter, "bad_frames", watched->name, NULL, counters->bad_frames);
     set_link_counter(reporter, "strangers", watched->name, NULL, counters->strangers);
+    set_link_counter(reporter, "refused", watched->name, NULL, counters->refused);
     set_link_counter(reporter, "peers_lost", watched->name, NULL, counters->peers_lost);
     set_link_counter(reporter, "peers_hung", watched->name, NULL, counters->peers_hung);
 }
@@ -341,7 +342,11 @@ static void on_frame(void *owner, struct peer *peer, const struct frame *frame, 
 {
     struct reporter *reporter = owner;
     const struct msg_ack *ack = message;
-    if (peer != reporter->peer || frame->type != MESSAGE_ACK)
+    if (frame->type != MESSAGE_ACK) {
+        peer_refuse_frame(peer, frame);
+        return;
+    }
+    if (peer != reporter->peer)
         return;
     if (!event_queue_ack(reporter->queue, ack->sequence))
         return;

@@ -160,8 +160,7 @@ static void on_frame(void *owner, struct peer *peer, const struct frame *frame, 
     else if (frame->type == MESSAGE_CALL)
         questions_take(hub->questions, peer, frame->request, message);
     else
-        log_warning(NULL, "unexpected_frame", LOG_STR("peer", peer_name(peer)),
-                    LOG_STR("type", message_name((unsigned)frame->type)));
+        peer_refuse_frame(peer, frame);
 }
 
 static const struct link_handlers link_handlers = {on_up, on_down, on_frame};
@@ -213,6 +212,7 @@ static void report_link(struct hub *hub)
     report_count(hub, LINK_METRIC("bytes", ",direction=\"out\""), counters->bytes_out);
     report_count(hub, LINK_METRIC("bad_frames", ""), counters->bad_frames);
     report_count(hub, LINK_METRIC("strangers", ""), counters->strangers);
+    report_count(hub, LINK_METRIC("refused", ""), counters->refused);
     report_count(hub, LINK_METRIC("peers_lost", ""), counters->peers_lost);
     report_count(hub, LINK_METRIC("peers_hung", ""), counters->peers_hung);
 }

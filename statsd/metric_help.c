@@ -27,6 +27,7 @@ static const struct {
     {"codebuddy2api_link_bytes", "Bytes of trains between our processes."},
     {"codebuddy2api_link_bad_frames", "Frames that were malformed, unknown or unexpected."},
     {"codebuddy2api_link_strangers", "Frames from a peer that had not said HELLO."},
+    {"codebuddy2api_link_refused", "Handshakes refused: no key that is listed, or no peer of ours."},
     {"codebuddy2api_link_peers_lost", "Peers whose connection broke."},
     {"codebuddy2api_link_peers_hung", "Peers that fell silent."},
     {"codebuddy2api_reporter_events_pending", "Usage events that statsd has not acknowledged yet."},

@@ -163,8 +163,7 @@ static void leases_on_frame(void *owner, struct peer *peer, const struct frame *
         if (lease)
             lease_refuse(leases, lease, message);
     } else {
-        log_warning(NULL, "unexpected_message", LOG_STR("peer", peer_name(peer)),
-                    LOG_STR("type", message_name(frame->type)));
+        peer_refuse_frame(peer, frame);
     }
 }
 

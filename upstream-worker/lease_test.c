@@ -29,7 +29,7 @@ static struct world {
     struct sent sent[MESSAGES_MAX];
     size_t sent_count;
     struct leases *leases;
-    int granted_count, refused_count;
+    int granted_count, refused_count, unexpected_count;
     uint16_t refused_as;
 } world;
 
@@ -74,6 +74,13 @@ const char *peer_name(const struct peer *peer)
 {
     (void)peer;
     return "credd-0@test:1";
+}
+
+void peer_refuse_frame(struct peer *peer, const struct frame *frame)
+{
+    (void)peer;
+    (void)frame;
+    world.unexpected_count++;
 }
 
 int peer_send(struct peer *peer, enum message_type type, uint64_t request, const void *message)
@@ -207,6 +214,8 @@ static void test_a_refusal_is_passed_on(void **state)
     credd_refuse(last_sent()->request); /* said twice: the second is for nobody */
     assert_int_equal(world.refused_count, 1);
     assert_int_equal(world.refused_as, FAILURE_NO_CREDENTIAL);
+    world.handlers->frame(world.owner, credd, &(struct frame){.type = MESSAGE_READY}, NULL);
+    assert_int_equal(world.unexpected_count, 1);
 }
 
 static void test_a_grant_that_nobody_wants_goes_back(void **state)

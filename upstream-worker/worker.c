@@ -211,8 +211,7 @@ static void worker_on_frame(void *owner, struct peer *peer, const struct frame *
         if (slot)
             exchange_cancel(slot->exchange);
     } else {
-        log_warning(NULL, "unexpected_message", LOG_STR("peer", peer_name(peer)),
-                    LOG_STR("type", message_name(frame->type)));
+        peer_refuse_frame(peer, frame);
     }
 }
 

@@ -3,16 +3,13 @@
 // answer in bounded memory, and the others are served meanwhile.
 import { test, describe, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import net from 'node:net';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { BIN_DIR, IS_SANITIZED, root, startSystem, startUpstream, user } from './harness.mjs';
+import { IS_SANITIZED, startSystem, startUpstream, user } from './harness.mjs';
 import { RawConnection, rawRequest, requestBytes } from './raw.mjs';
 import { assertError, readStream } from './sse.mjs';
-import { allPaused, ask, assertComplete, keepAsking, textOf, until } from '../faults/load.mjs';
+import { allPaused, ask, assertComplete, textOf, until } from '../faults/load.mjs';
 
 const ATTEMPTS = IS_SANITIZED ? 3000 : 100_000;
 const ROUNDS = IS_SANITIZED ? 3 : 20; // of a hundred requests
@@ -268,35 +265,6 @@ describe('an upstream out of its mind', () => {
       assert.equal(answer.status, 200, answer.text);
       assert.ok(answer.text.includes('drip'));
     }));
-});
-
-// Whoever may open the sockets in the run directory. (Without a key nobody speaks on a tcp link: proto/link_curve_test.c.)
-describe('peers out of their mind', () => {
-  const TRAINS = IS_SANITIZED ? 2000 : 20_000;
-  let system;
-  before(async () => (system = await startSystem({ upstream })));
-  after(() => system?.stop());
-  const counted = async (name) => {
-    const text = await (await system.ops('/metrics')).text();
-    return [...text.matchAll(new RegExp(`^codebuddy2api_link_${name}_total\\{.*\\} (\\d+)$`, 'gm'))].reduce((sum, [, value]) => sum + Number(value), 0);
-  };
-
-  for (const [socket, role] of [['gateway-0', 'upstream-worker'], ['credd', 'upstream-worker'], ['credd', 'gateway'], ['statsd', 'gateway']])
-    test(`${TRAINS} trains to ${socket} from a false ${role}: counted, and nobody else notices`, async () => {
-      const pids = async () => (await system.status()).processes.map(({ pid }) => pid);
-      const [before, bad, strangers, logged] = [await pids(), await counted('bad_frames'), await counted('strangers'), system.logSize()];
-      const load = keepAsking(system, `s:chunks?key=${socket}-${role}`);
-      const { stdout } = await promisify(execFile)(join(BIN_DIR, 'enemy'), [
-        ...[`ipc://${join(system.dir, 'run', socket)}.sock`, role, join(root, 'tests/fuzz/message_fuzz/all_messages')],
-        ...[String(TRAINS), process.env.CB_SEED ?? '1'],
-      ]);
-      assert.equal(stdout, `sent ${TRAINS}\n`);
-      assertComplete(await load.stop(), textOf(5));
-      assertComplete([await ask(system, 's:chunks').done], textOf(5));
-      assert.deepEqual(await pids(), before);
-      await until(async () => (await counted('bad_frames')) > bad && (await counted('strangers')) > strangers, 'the counters');
-      assert.ok(system.logSize() - logged < 5e6, `${system.logSize() - logged} bytes of log`);
-    });
 });
 
 test('1,000 clients that stop reading beside as many that read: these lose nothing, and each of those costs a window', async (t) => {

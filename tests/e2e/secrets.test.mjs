@@ -4,38 +4,15 @@
 // talkative log level, after requests of every kind, a login, a session and an API key; over links with CURVE.
 import { test, describe, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { execFile, execFileSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { BIN_DIR, credential, secretText, startSystem, user } from './harness.mjs';
+import { curveLinks } from './links.mjs';
 import { until } from '../faults/load.mjs';
 
-const run = promisify(execFile);
 const json = { 'content-type': 'application/json' };
-
-async function freePorts(count) {
-  const servers = await Promise.all(Array.from({ length: count }, () => new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => resolve(server));
-  })));
-  const ports = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
-
-// Links over tcp, with a new key pair for each kind of process.
-async function curveLinks(dir) {
-  await run(join(BIN_DIR, 'codebuddy2api'), ['keygen', join(dir, 'keys')]);
-  const [gateway, credd, statsd] = (await freePorts(3)).map((port) => `tcp://127.0.0.1:${port}`);
-  return {
-    CODEBUDDY_LINK_KEYS_DIR: join(dir, 'keys'),
-    CODEBUDDY_GATEWAY_BIND: gateway, CODEBUDDY_GATEWAY_ENDPOINTS: gateway,
-    CODEBUDDY_CREDD_BIND: credd, CODEBUDDY_CREDD_ENDPOINT: credd,
-    CODEBUDDY_STATSD_BIND: statsd, CODEBUDDY_STATSD_ENDPOINT: statsd,
-  };
-}
 
 for (const [format, hasCurve] of [['text', false], ['json', true]])
   describe(`logs as ${format}${hasCurve ? ', links with CURVE' : ''}`, () => {

@@ -1,22 +1,41 @@
 /* SPDX-License-Identifier: MIT */
-/* enemy - a peer on a link that is out of its mind. `enemy ENDPOINT ROLE MESSAGES COUNT SEED` connects like a
- * process of ours and sends COUNT trains: random bytes, wrong versions, real messages of every kind (from the
- * file MESSAGES) with flipped bits, out of order, for exchanges that it never began, the same ones again; the
- * first half without a word of who it is, the second half after HELLO. Prints `sent COUNT`. It keeps back
- * READY alone, which would have it trusted with requests. */
+/* enemy - a peer on a link that is out of its mind. `enemy connect|bind ENDPOINT ROLE MESSAGES COUNT SEED`
+ * connects like a process of ours, or is what such processes connect to, and sends COUNT trains: random
+ * bytes, wrong versions, real messages of every kind (from the file MESSAGES) with flipped bits, out of
+ * order, for exchanges that it never began, the same ones again; the first half without a word of who it is,
+ * the second half after HELLO. Prints `sent COUNT`. It keeps back READY alone, which would have it trusted
+ * with requests. Bound, it sends to each who ever said a word, one after the other, and begins with the
+ * first. */
 #include "proto/clock.h"
 #include "proto/message.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <zmq.h>
 
-enum { MESSAGES_MAX = 64, FILE_MAX_BYTES = 65536, NOISE_BYTES = 300, SEND_TIMEOUT_MS = 30000, REQUESTS = 40 };
+enum {
+    MESSAGES_MAX = 64,
+    VICTIMS_MAX = 64,
+    ID_BYTES = 16,
+    FILE_MAX_BYTES = 65536,
+    NOISE_BYTES = 300,
+    SEND_TIMEOUT_MS = 30000,
+    REQUESTS = 40
+};
+
+struct victim {
+    char id[ID_BYTES]; /* ZeroMQ's name for a connection */
+    size_t id_length;
+};
 
 struct enemy {
     void *socket;
+    bool is_bound;
+    struct victim victims[VICTIMS_MAX]; /* bound: the last of those who spoke */
+    size_t victims_count;               /* that ever were */
     uint64_t random;
     struct span messages[MESSAGES_MAX];
     size_t messages_count;
@@ -90,7 +109,19 @@ static int read_messages(struct enemy *enemy, const char *path, char *text)
     return enemy->messages_count > 10 ? 0 : -1;
 }
 
-static int say_hello(struct enemy *enemy, const char *role)
+/* Sends what stands in the train. To somebody who has gone it is lost, which is what he deserves. */
+static int send_train(struct enemy *enemy, uint64_t to, bool has_more)
+{
+    const struct victim *victim = &enemy->victims[to % VICTIMS_MAX];
+
+    if (enemy->is_bound && zmq_send(enemy->socket, victim->id, victim->id_length, ZMQ_SNDMORE) < 0)
+        return errno == EHOSTUNREACH ? 0 : -1;
+    if (has_more && zmq_send(enemy->socket, "", 0, ZMQ_SNDMORE) < 0)
+        return -1;
+    return zmq_send(enemy->socket, enemy->train.data, enemy->train.length, 0);
+}
+
+static int say_hello(struct enemy *enemy, const char *role, uint64_t to)
 {
     const struct msg_hello hello = {.role = span_str(role),
                                     .name = SPAN("enemy-0"),
@@ -101,45 +132,91 @@ static int say_hello(struct enemy *enemy, const char *role)
 
     buffer_clear(&enemy->train);
     message_encode(&enemy->train, MESSAGE_HELLO, 0, &hello);
-    return zmq_send(enemy->socket, enemy->train.data, enemy->train.length, 0);
+    return send_train(enemy, to, false);
+}
+
+/* Drops what is said to us, but for who said it. */
+static void listen_once(struct enemy *enemy, int flags)
+{
+    char part[4096];
+    int more = 1;
+    size_t size = sizeof more;
+    int length = zmq_recv(enemy->socket, part, sizeof part, flags);
+    bool is_new = enemy->is_bound && length > 0 && length <= ID_BYTES;
+
+    for (size_t i = 0; is_new && i < enemy->victims_count && i < VICTIMS_MAX; i++)
+        is_new = enemy->victims[i].id_length != (size_t)length ||
+                 memcmp(enemy->victims[i].id, part, (size_t)length) != 0;
+    if (is_new) {
+        struct victim *victim = &enemy->victims[enemy->victims_count++ % VICTIMS_MAX];
+        memcpy(victim->id, part, (size_t)length);
+        victim->id_length = (size_t)length;
+    }
+    while (length >= 0 && zmq_getsockopt(enemy->socket, ZMQ_RCVMORE, &more, &size) == 0 && more)
+        length = zmq_recv(enemy->socket, part, sizeof part, 0);
+}
+
+static bool has_mail(struct enemy *enemy)
+{
+    int events = 0;
+    size_t size = sizeof events;
+
+    return zmq_getsockopt(enemy->socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN);
 }
 
 static int rage(struct enemy *enemy, const char *role, long count)
 {
-    char answer[4096];
+    uint64_t greeted = 0;
 
+    if (enemy->is_bound)
+        listen_once(enemy, 0); /* until somebody comes */
     for (long i = 0; i < count; i++) {
-        if (i == count / 2 && say_hello(enemy, role) < 0)
+        uint64_t people = enemy->is_bound ? enemy->victims_count : 1;
+        uint64_t recent = people < VICTIMS_MAX ? people : VICTIMS_MAX;
+        if (people == 0)
             return -1;
+        for (; i >= count / 2 && greeted < people; greeted++)
+            if (say_hello(enemy, role, greeted) < 0)
+                return -1;
         make_train(enemy);
         bool has_more = draw(enemy, 20) == 0; /* trains are one part: these are dropped whole */
-        if ((has_more && zmq_send(enemy->socket, "", 0, ZMQ_SNDMORE) < 0) ||
-            zmq_send(enemy->socket, enemy->train.data, enemy->train.length, 0) < 0)
+        if (send_train(enemy, people - 1 - draw(enemy, recent), has_more) < 0)
             return -1;
-        while (zmq_recv(enemy->socket, answer, sizeof answer, ZMQ_DONTWAIT) >= 0)
-            ;
+        while (has_mail(enemy))
+            listen_once(enemy, 0);
     }
     return 0;
+}
+
+static bool open_socket(struct enemy *enemy, void *context, const char *endpoint)
+{
+    int timeout_ms = SEND_TIMEOUT_MS, on = 1;
+
+    enemy->socket = zmq_socket(context, enemy->is_bound ? ZMQ_ROUTER : ZMQ_DEALER);
+    zmq_setsockopt(enemy->socket, ZMQ_SNDTIMEO, &timeout_ms, sizeof timeout_ms);
+    zmq_setsockopt(enemy->socket, ZMQ_RCVTIMEO, &timeout_ms, sizeof timeout_ms);
+    zmq_setsockopt(enemy->socket, ZMQ_LINGER, &timeout_ms, sizeof timeout_ms);
+    if (!enemy->is_bound)
+        return zmq_connect(enemy->socket, endpoint) == 0;
+    zmq_setsockopt(enemy->socket, ZMQ_ROUTER_MANDATORY, &on, sizeof on); /* waits for who is slow */
+    return zmq_bind(enemy->socket, endpoint) == 0;
 }
 
 int main(int argc, char **argv)
 {
     static char text[FILE_MAX_BYTES];
-    struct enemy enemy = {0};
-    int timeout_ms = SEND_TIMEOUT_MS;
+    static struct enemy enemy;
 
-    if (argc != 6)
+    if (argc != 7)
         return 64;
     buffer_init(&enemy.train);
-    enemy.random = strtoull(argv[5], NULL, 10) * 2654435761U + 1;
-    if (read_messages(&enemy, argv[3], text) < 0)
+    enemy.is_bound = strcmp(argv[1], "bind") == 0;
+    enemy.random = strtoull(argv[6], NULL, 10) * 2654435761U + 1;
+    if (read_messages(&enemy, argv[4], text) < 0)
         return 66;
     void *context = zmq_ctx_new();
-    enemy.socket = zmq_socket(context, ZMQ_DEALER);
-    zmq_setsockopt(enemy.socket, ZMQ_SNDTIMEO, &timeout_ms, sizeof timeout_ms);
-    zmq_setsockopt(enemy.socket, ZMQ_LINGER, &timeout_ms, sizeof timeout_ms);
-    long count = strtol(argv[4], NULL, 10);
-    bool is_done = zmq_connect(enemy.socket, argv[1]) == 0 && rage(&enemy, argv[2], count) == 0;
+    long count = strtol(argv[5], NULL, 10);
+    bool is_done = open_socket(&enemy, context, argv[2]) && rage(&enemy, argv[3], count) == 0;
     zmq_close(enemy.socket);
     zmq_ctx_term(context); /* once all is out */
     buffer_fini(&enemy.train);
