@@ -21,6 +21,7 @@ struct child {
     uv_pipe_t pipe;        /* our end of SUPERVISOR_FD */
     unsigned open_handles; /* the pipe, and the process once uv_spawn has touched it */
     bool exited;
+    int stat_fd; /* starved_open */
     struct child_events events;
     struct report_reader reader;
     char scratch[512];
@@ -159,6 +160,8 @@ static int spawn(uv_loop_t *loop, const struct child_spec *spec, struct child *c
     options.env = (char **)(uintptr_t)environment; /* libuv only reads it */
     child->open_handles++;                         /* uv_spawn initialises its handle even when it fails */
     int error = uv_spawn(loop, &child->process, &options);
+    if (error == 0) /* at once, before it forbids dumps */
+        child->stat_fd = starved_open(child->process.pid);
     free(environment);
     return error;
 }
@@ -172,6 +175,7 @@ int child_start(uv_loop_t *loop, const struct child_spec *spec, const struct chi
     if (!child)
         return ERR_NOMEM;
     child->events = *events;
+    child->stat_fd = -1;
     uv_pipe_init(loop, &child->pipe, 0);
     child->open_handles = 1;
     child->pipe.data = child->process.data = child;
@@ -191,6 +195,11 @@ int child_start(uv_loop_t *loop, const struct child_spec *spec, const struct chi
 int child_pid(const struct child *child)
 {
     return child->process.pid;
+}
+
+void child_sample(const struct child *child, struct starved_sample *sample)
+{
+    starved_sample_read(child->stat_fd, sample);
 }
 
 void child_signal(struct child *child, int signal_number)
@@ -214,6 +223,8 @@ void child_free(struct child **child_pointer)
     *child_pointer = NULL;
     if (!child)
         return;
+    if (child->stat_fd >= 0)
+        close(child->stat_fd);
     if (child->open_handles > 1)
         uv_close((uv_handle_t *)&child->process, on_closed);
     uv_close((uv_handle_t *)&child->pipe, on_closed);

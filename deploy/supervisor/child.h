@@ -5,6 +5,7 @@
 #define SUPERVISOR_CHILD_H
 
 #include "deploy/supervisor/report.h"
+#include "deploy/supervisor/starved.h"
 
 #include <uv.h>
 
@@ -37,6 +38,8 @@ struct child_events {
 int child_start(uv_loop_t *loop, const struct child_spec *spec, const struct child_events *events,
                 struct child **child);
 int child_pid(const struct child *child);
+/* How its main thread fares just now. */
+void child_sample(const struct child *child, struct starved_sample *sample);
 void child_signal(struct child *child, int signal_number);
 /* After on_exit only (or when the loop runs no more). NULL-safe. The memory goes once the loop has closed the
  * handles. */

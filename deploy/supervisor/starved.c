@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "deploy/supervisor/starved.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { FIELD_STATE = 3, FIELD_USER_TICKS = 14, FIELD_SYSTEM_TICKS = 15, MS_PER_S = 1000 };
+enum {
+    FIELD_STATE = 3,
+    FIELD_USER_TICKS = 14,
+    FIELD_SYSTEM_TICKS = 15,
+    FIELD_RESIDENT = 24,
+    MS_PER_S = 1000
+};
 
 /* Fields count from 1; the second is the program's name in parentheses, which may hold anything. */
 void starved_sample_parse(const char *text, int64_t ticks_per_s, struct starved_sample *sample)
@@ -19,26 +26,32 @@ void starved_sample_parse(const char *text, int64_t ticks_per_s, struct starved_
         return;
     sample->state = at[2];
     at += 2;
-    for (int field = FIELD_STATE; at && field < FIELD_SYSTEM_TICKS; field++) {
+    for (int field = FIELD_STATE + 1; field <= FIELD_RESIDENT; field++) {
         at = strchr(at, ' ');
-        if (at && field + 1 >= FIELD_USER_TICKS)
+        if (!at++)
+            break;
+        if (field == FIELD_USER_TICKS || field == FIELD_SYSTEM_TICKS)
             ticks += strtoll(at, NULL, 10);
-        at = at ? at + 1 : NULL;
+        else if (field == FIELD_RESIDENT)
+            sample->resident_bytes = strtoll(at, NULL, 10) * sysconf(_SC_PAGESIZE);
     }
     sample->cpu_ms = ticks * MS_PER_S / ticks_per_s;
 }
 
-void starved_sample_read(int pid, struct starved_sample *sample)
+int starved_open(int pid)
 {
-    char path[64], text[512] = "";
-    FILE *file;
+    char path[64];
 
     snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, pid);
-    file = fopen(path, "re");
-    if (file && !fgets(text, sizeof(text), file))
-        text[0] = '\0';
-    if (file)
-        fclose(file);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+void starved_sample_read(int fd, struct starved_sample *sample)
+{
+    char text[512];
+    ssize_t length = fd < 0 ? 0 : pread(fd, text, sizeof(text) - 1, 0);
+
+    text[length > 0 ? length : 0] = '\0';
     starved_sample_parse(text, sysconf(_SC_CLK_TCK), sample);
 }
 

@@ -92,7 +92,7 @@ static void on_report(void *context, const struct report *report)
 
     if (report->type == REPORT_ALIVE)
         member->last_report = *report;
-    starved_sample_read(child_pid(member->child), &member->heard);
+    child_sample(member->child, &member->heard);
     member->starves = false;
     take_log_level(member, report);
     member_handle(member, events[report->type], 0);
@@ -228,7 +228,7 @@ void member_tick(struct member *member)
     bool is_starved = false;
 
     if (member->child && now_ms >= table->deadline_ms) {
-        starved_sample_read(child_pid(member->child), &now);
+        child_sample(member->child, &now);
         is_starved = starved_judge(&member->heard, &now, silent_ms);
     }
     member_handle(member, SUPERVISE_TIME, is_starved);
@@ -248,20 +248,14 @@ static json_t *describe_numbers(const struct report *report)
     return numbers;
 }
 
-/* Resident memory by the kernel's account (proc(5), statm), so that a hung process has one too; 0 if gone. */
-static int64_t read_rss_bytes(int pid)
+/* By the kernel's account, so that a hung process has one too; 0 if gone. */
+static int64_t resident_bytes(const struct member *member)
 {
-    char path[32], text[128] = "";
-    const char *resident;
-    FILE *file;
+    struct starved_sample now = {0};
 
-    snprintf(path, sizeof(path), "/proc/%d/statm", pid);
-    file = fopen(path, "re");
-    if (!file)
-        return 0;
-    resident = fgets(text, sizeof(text), file) ? strchr(text, ' ') : NULL; /* behind the total */
-    fclose(file);
-    return resident ? strtoll(resident, NULL, 10) * sysconf(_SC_PAGESIZE) : 0;
+    if (member->child)
+        child_sample(member->child, &now);
+    return now.resident_bytes;
 }
 
 json_t *member_describe(const struct member *member, int64_t now_ms)
@@ -273,15 +267,14 @@ json_t *member_describe(const struct member *member, int64_t now_ms)
 
     if (member->has_exited)
         describe_exit(member->last_exit, last_exit, sizeof(last_exit));
-    return json_pack("{s:s, s:s, s:i, s:s, s:i, s:I, s:I, s:i, s:i, s:s?, s:I, s:I, s:I, s:b, s:o}", "name",
-                     member->name, "role", member_role_name(member), "instance", member->instance, "state",
-                     supervise_state_name(table->state), "pid", pid, "in_state_ms",
-                     (json_int_t)(now_ms - table->since_ms), "up_ms",
-                     (json_int_t)(table->state == SUPERVISE_READY ? now_ms - member->ready_at_ms : 0),
-                     "restarts", (int)member->restarts_count, "hangs", (int)member->hangs_count, "last_exit",
-                     member->has_exited ? last_exit : NULL, "retry_in_ms",
-                     (json_int_t)(waits ? table->deadline_ms - now_ms : 0), "rss_bytes",
-                     (json_int_t)(pid ? read_rss_bytes(pid) : 0), "silent_ms",
-                     (json_int_t)(pid ? now_ms - table->heard_ms : 0), "retiring", member->retiring,
-                     "numbers", describe_numbers(&member->last_report));
+    return json_pack(
+        "{s:s, s:s, s:i, s:s, s:i, s:I, s:I, s:i, s:i, s:s?, s:I, s:I, s:I, s:b, s:o}", "name", member->name,
+        "role", member_role_name(member), "instance", member->instance, "state",
+        supervise_state_name(table->state), "pid", pid, "in_state_ms", (json_int_t)(now_ms - table->since_ms),
+        "up_ms", (json_int_t)(table->state == SUPERVISE_READY ? now_ms - member->ready_at_ms : 0), "restarts",
+        (int)member->restarts_count, "hangs", (int)member->hangs_count, "last_exit",
+        member->has_exited ? last_exit : NULL, "retry_in_ms",
+        (json_int_t)(waits ? table->deadline_ms - now_ms : 0), "rss_bytes",
+        (json_int_t)resident_bytes(member), "silent_ms", (json_int_t)(pid ? now_ms - table->heard_ms : 0),
+        "retiring", member->retiring, "numbers", describe_numbers(&member->last_report));
 }
