@@ -38,7 +38,12 @@ for (const [format, hasCurve] of [['text', false], ['json', true]])
 
     // A session, an API key and a login at the upstream: the secrets that are made on the way.
     async function makeSecrets() {
-      const session = await fetch(`${system.origin}/api/login`, { method: 'POST', body: JSON.stringify({ password: system.password }), headers: json });
+      // 503 until the gateway has heard from credd, which has the key that signs sessions.
+      const session = await until(async () => {
+        const answer = await fetch(`${system.origin}/api/login`, { method: 'POST', body: JSON.stringify({ password: system.password }), headers: json });
+        assert.ok([200, 503].includes(answer.status), `${answer.status}`);
+        return answer.ok && answer;
+      }, 'a session');
       const [cookie] = session.headers.get('set-cookie').split(';');
       assert.equal((await fetch(`${system.origin}/api/settings`, { headers: { cookie } })).status, 200);
       const made = await (await system.fetch('/api/keys', { method: 'POST', headers: json, body: JSON.stringify({ name: 'secrets' }) })).json();
