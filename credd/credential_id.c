@@ -16,19 +16,7 @@ void credential_id_of(const char *filename, char id[CREDENTIAL_ID_BYTES], uint32
 
 uint64_t credential_id_value(struct span id)
 {
-    uint64_t value = 0;
-    if (id.length != ID_DIGITS)
-        return 0;
-    for (size_t i = 0; i < ID_DIGITS; i++) {
-        char c = id.data[i];
-        if (c >= '0' && c <= '9')
-            value = value << 4 | (uint64_t)(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            value = value << 4 | (uint64_t)(c - 'a' + 10);
-        else
-            return 0;
-    }
-    return value;
+    return span_hex16_value(id);
 }
 
 size_t credential_ids_parse(struct span list, uint64_t *values, size_t max)

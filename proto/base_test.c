@@ -38,6 +38,12 @@ static void test_numbers(void **state)
     assert_true(value == UINT64_MAX);
     assert_false(span_to_u64(SPAN("18446744073709551616"), &value));
     assert_false(span_to_u64(SPAN(""), &value));
+    assert_true(span_hex16_value(SPAN("0123456789abcdef")) == 0x0123456789abcdef);
+    assert_true(span_hex16_value(SPAN("ffffffffffffffff")) == UINT64_MAX);
+    static const char *const no_ids[] = {"", "123456789abcdef", "0123456789abcdef0", "0123456789abcdeF",
+                                         "0123456789abcde "};
+    for (size_t i = 0; i < sizeof no_ids / sizeof *no_ids; i++)
+        assert_true(span_hex16_value(span_str(no_ids[i])) == 0);
     assert_false(span_to_u64(SPAN("-1"), &value));
     assert_false(span_to_u64(SPAN("1 "), &value));
 }

@@ -107,6 +107,23 @@ bool span_to_u64(struct span text, uint64_t *value)
     return true;
 }
 
+uint64_t span_hex16_value(struct span text)
+{
+    uint64_t value = 0;
+    if (text.length != 16)
+        return 0;
+    for (size_t i = 0; i < text.length; i++) {
+        char c = text.data[i];
+        if (c >= '0' && c <= '9')
+            value = value << 4 | (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            value = value << 4 | (uint64_t)(c - 'a' + 10);
+        else
+            return 0;
+    }
+    return value;
+}
+
 /* What realloc(3) does, but for the copy that it may leave behind. */
 static char *move_secret(const struct buffer *buffer, size_t capacity)
 {

@@ -46,6 +46,8 @@ size_t utf8_sequence_length(const unsigned char *at, size_t left);
 bool span_is_header_safe(struct span text);
 /* Parses decimal digits only (no sign, no space); false on anything else or on overflow. */
 bool span_to_u64(struct span text, uint64_t *value);
+/* The number that 16 lower-case hex digits write; 0 for anything else. */
+uint64_t span_hex16_value(struct span text);
 
 struct buffer {
     char *data;
