@@ -470,7 +470,7 @@ static void test_the_reference_state_is_taken_over_once(void **state)
     client_close(client);
     end_credd(world, SIGKILL);
     char path[160];
-    snprintf(path, sizeof path, "%s/credentials_state.json", world->data);
+    snprintf(path, sizeof path, "%s/credd/credentials_state.json", world->data);
     unlink(path);
     put_file(world, "manager_state.json",
              "{\"auto_rotation_enabled\":false,\"current_index\":0,\"manual_selected_index\":1,"
@@ -493,14 +493,14 @@ static void test_a_broken_state_file_is_put_aside(void **state)
     char path[160];
     client_close(&world->client);
     end_credd(world, SIGKILL);
-    snprintf(path, sizeof path, "%s/credentials_state.json", world->data);
+    snprintf(path, sizeof path, "%s/credd/credentials_state.json", world->data);
     FILE *file = fopen(path, "w");
     fputs("{\"version\":99}", file);
     fclose(file);
     start_credd(world);
     client_open(world, "gateway");
     assert_string_equal(text(row(&world->client, 0), "state"), "ready");
-    snprintf(path, sizeof path, "%s/credentials_state.json.bad", world->data);
+    snprintf(path, sizeof path, "%s/credd/credentials_state.json.bad", world->data);
     assert_int_equal(access(path, F_OK), 0);
 }
 

@@ -29,6 +29,7 @@ struct desk {
     const struct sites *sites;
     struct vault *vault;
     struct office *office;
+    const char *directory;
     const struct settings *settings; /* live */
     struct reporter *reporter;
     struct desk_numbers *numbers;
@@ -327,7 +328,7 @@ static int desk_acquire_files(struct desk *desk)
     uv_loop_t *loop = service_loop(desk->service);
     struct moment moment = now();
     desk->store =
-        state_store_open(loop, desk->settings->data_dir, desk->vault, broker_rotation(desk->broker), &moment);
+        state_store_open(loop, desk->directory, desk->vault, broker_rotation(desk->broker), &moment);
     desk->maker = desk->store ? file_maker_new(loop, desk->vault) : NULL;
     if (!desk->maker)
         return ERR_IO;
@@ -415,6 +416,7 @@ struct desk *desk_open(struct service *service, const struct desk_parts *parts)
     desk->sites = parts->sites;
     desk->vault = parts->vault;
     desk->office = parts->office;
+    desk->directory = parts->directory;
     desk->settings = parts->settings;
     desk->reporter = parts->reporter;
     desk->due_ms = INT64_MAX;

@@ -20,6 +20,7 @@ struct desk_parts {
     const struct sites *sites;
     struct vault *vault;
     struct office *office;
+    const char *directory;           /* credd's own (proto/data_directory.h) */
     const struct settings *settings; /* the live ones */
     struct reporter *reporter;
 };

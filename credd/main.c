@@ -7,6 +7,7 @@
 #include "credd/site_bonds.h"
 #include "credd/vault_watch.h"
 #include "proto/confine.h"
+#include "proto/data_directory.h"
 #include "proto/error.h"
 #include "proto/health.h"
 
@@ -28,6 +29,7 @@ int main(int argc, char **argv)
     struct reporter *reporter = NULL;
     struct desk *desk = NULL;
     struct vault_watch *watch = NULL;
+    char directory[PATH_MAX];                       /* its own */
     int error = ERR_NOMEM, exit_code = EXIT_CONFIG; /* the supervisor does not restart this one */
 
     if (health_asked(argc, argv, "credd", &exit_code))
@@ -54,10 +56,15 @@ int main(int argc, char **argv)
         exit_code = EXIT_CONFIG; /* … but not with profiles like these */
         goto out;
     }
+    error = data_directory_adopt(directory, settings.data_dir, "credd");
+    if (error < 0) {
+        exit_code = error == ERR_CONFIG ? EXIT_CONFIG : EXIT_SYSTEM;
+        goto out;
+    }
     service_confine(service); /* what was to be read once has been read */
     live = live_new(&settings);
-    office = live ? office_open(settings.data_dir, live, &error) : NULL;
-    bonds = office ? site_bonds_open(settings.data_dir, &error) : NULL;
+    office = live ? office_open(directory, live, &error) : NULL;
+    bonds = office ? site_bonds_open(directory, &error) : NULL;
     if (!bonds) {
         exit_code = error == ERR_CONFIG ? EXIT_CONFIG : EXIT_SYSTEM;
         goto out;
@@ -69,6 +76,7 @@ int main(int argc, char **argv)
     const struct desk_parts parts = {.sites = sites,
                                      .vault = vault,
                                      .office = office,
+                                     .directory = directory,
                                      .settings = live_settings(live),
                                      .reporter = reporter};
     desk = desk_open(service, &parts);

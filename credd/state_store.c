@@ -175,24 +175,24 @@ static int load(struct state_store *store, const struct moment *moment)
 
 /* ---- life ---- */
 
-struct state_store *state_store_open(uv_loop_t *loop, const char *data_dir, const struct vault *vault,
+struct state_store *state_store_open(uv_loop_t *loop, const char *directory, const struct vault *vault,
                                      struct rotation *rotation, const struct moment *moment)
 {
     struct state_store *store = calloc(1, sizeof *store);
-    int error = store && (store->directory = strdup(data_dir)) ? 0 : ERR_NOMEM;
+    int error = store && (store->directory = strdup(directory)) ? 0 : ERR_NOMEM;
     errno = 0;
     if (error == 0) {
         store->loop = loop;
         store->vault = vault;
         store->rotation = rotation;
         store->started_ms = moment->now_ms;
-        error = durable_directory_prepare(data_dir);
+        error = durable_directory_prepare(directory);
     }
     if (error == 0)
         error = load(store, moment);
     if (error < 0) {
         log_error(NULL, "cannot_start", LOG_STR("problem", "the state of credentials cannot be read"),
-                  LOG_STR("directory", data_dir),
+                  LOG_STR("directory", directory),
                   LOG_STR("error", errno ? strerror(errno) : error_text(error)));
         if (store)
             free(store->directory);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* state_store - keeps the rotation's memory in DATA_DIR/credentials_state.json: states with reason and time,
- * cooling models, pin, rotation on or off, whose turn it is. Never tokens (state_text.h).
+/* state_store - keeps the rotation's memory in DATA_DIR/credd/credentials_state.json: states with reason and
+ * time, cooling models, pin, rotation on or off, whose turn it is. Never tokens (state_text.h).
  *
  * A change is written within STATE_SPACING_MS, turns and uses within STATE_TURNS_MS; a killed credd loses no
  * more. Writing happens off the loop, one write at a time, and leaves the old file or the new one. A file
@@ -20,7 +20,7 @@ struct state_store;
 /* Makes the directory, and puts back what its file says; the first time, what manager_state.json in the
  * credentials directory says. Call after the rotation's first sync. Borrows all. Returns owned, NULL on
  * failure (logged). */
-struct state_store *state_store_open(uv_loop_t *loop, const char *data_dir, const struct vault *vault,
+struct state_store *state_store_open(uv_loop_t *loop, const char *directory, const struct vault *vault,
                                      struct rotation *rotation, const struct moment *moment);
 /* Writes what is not written yet (blocks for it), and calls those that wait for it. NULL-safe. */
 void state_store_close(struct state_store **store);

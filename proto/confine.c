@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/confine.h"
+#include "proto/data_directory.h"
 #include "proto/listen.h"
 #include "proto/log.h"
 
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- descriptors and dumps ---- */
@@ -58,7 +58,7 @@ enum need {
     NEED_PROGRAMS = 1 << 0,    /* starts the others */
     NEED_UPSTREAM = 1 << 1,    /* talks to the internet */
     NEED_CREDENTIALS = 1 << 2, /* their directory */
-    NEED_DATA = 1 << 3,        /* the data directory */
+    NEED_DATA = 1 << 3,        /* its own part of the data directory */
     NEED_FRONT = 1 << 4,       /* serves the API: page, certificate */
     NEED_OPS = 1 << 5          /* serves /metrics */
 };
@@ -275,8 +275,8 @@ void confine_needs_of(struct confine_needs *needs, const char *role_name, const 
         add_upstream(needs, settings);
     if (role->needs & NEED_CREDENTIALS)
         add_owned(needs, settings->creds_dir);
-    if (role->needs & NEED_DATA)
-        add_owned(needs, settings->data_dir);
+    if ((role->needs & NEED_DATA) && data_directory_of(needs->data, settings->data_dir, role_name))
+        add_owned(needs, needs->data);
     if (role->needs & NEED_FRONT) {
         add_path(needs, settings->web_dir, CONFINE_READ);
         add_path(needs, settings->tls_cert_file, CONFINE_READ);
@@ -296,16 +296,28 @@ void confine_needs_of(struct confine_needs *needs, const char *role_name, const 
 
 static bool owns_are_there(const struct confine_needs *needs)
 {
-    struct stat status;
     for (size_t i = 0; i < needs->owned_count; i++) {
-        mkdir(needs->owned[i], 0700); /* its owner would; if it cannot be made, its owner says so */
-        if (stat(needs->owned[i], &status) < 0 || !S_ISDIR(status.st_mode)) {
+        if (data_directory_make(needs->owned[i]) < 0) { /* its owner would, and says why it cannot */
             log_warning(NULL, "disk_not_confined", LOG_STR("directory", needs->owned[i]),
                         LOG_STR("problem", "is not there, and cannot be made yet"));
             return false;
         }
     }
     return true;
+}
+
+static const char *without_landlock(int reason)
+{
+    switch (reason) {
+    case ENOSYS:
+        return "this kernel has no Landlock (Linux 5.13)";
+    case EOPNOTSUPP:
+        return "Landlock is not switched on (the kernel's lsm=)";
+    case EPERM:
+        return "a container engine or service manager forbids Landlock";
+    default:
+        return strerror(reason);
+    }
 }
 
 /* The supervisor's view of the disk is not narrowed: its children would inherit that, and an update may put
@@ -315,8 +327,9 @@ static bool confine_disk_of(const struct confine_needs *needs)
     if (needs->calls.programs || !owns_are_there(needs))
         return false;
     int error = confine_disk_apply(&needs->disk);
-    if (error < 0)
-        log_info(NULL, "disk_not_confined", LOG_STR("problem", strerror(-error)));
+    if (error < 0) /* file systems are then protected by users and modes alone */
+        log_info(NULL, "disk_not_confined", LOG_STR("problem", without_landlock(-error)),
+                 LOG_STR("open", "files, TCP ports, signals"));
     return error == 0;
 }
 

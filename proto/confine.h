@@ -32,7 +32,7 @@ struct confine_needs {
     struct confine_disk disk;
     const char *owned[2]; /* directories that it writes to; made if missing */
     size_t owned_count;
-    char link_keys[PATH_MAX], sockets[PATH_MAX], ca_directory[PATH_MAX], resolver[PATH_MAX];
+    char data[PATH_MAX], link_keys[PATH_MAX], sockets[PATH_MAX], ca_directory[PATH_MAX], resolver[PATH_MAX];
 };
 /* What whoever started it gave it, or it needs for itself: listening sockets; a supervisor to talk to, rather
  * than a health file in the run directory. */

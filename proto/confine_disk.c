@@ -35,10 +35,18 @@ enum { VERSION_REFER = 2, VERSION_TRUNCATE, VERSION_NET, VERSION_IOCTL, VERSION_
 /* What can be granted on a file that is not a directory. */
 #define FILE_ONLY_RIGHTS (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | FILE_TRUNCATE)
 
-int confine_disk_version(void)
+/* Negative errno without: ENOSYS before 5.13, EOPNOTSUPP where it is not switched on, EPERM by an engine's
+ * filter. */
+static int find_version(void)
 {
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    return version < 0 ? 0 : (int)version;
+    return version < 0 ? -errno : (int)version;
+}
+
+int confine_disk_version(void)
+{
+    int version = find_version();
+    return version < 0 ? 0 : version;
 }
 
 static uint64_t file_rights_of(int version)
@@ -105,10 +113,10 @@ static int grant_all(int ruleset_fd, const struct confine_disk *may, const struc
 
 int confine_disk_apply(const struct confine_disk *may)
 {
-    int version = confine_disk_version();
+    int version = find_version();
     struct ruleset handled = {.files = file_rights_of(version)};
-    if (version == 0)
-        return -ENOSYS;
+    if (version < 0)
+        return version;
     if (version >= VERSION_NET)
         handled.net = may->connects_anywhere ? NET_BIND : NET_BIND | NET_CONNECT;
     if (version >= VERSION_SCOPES)

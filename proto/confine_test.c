@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
+#include <seccomp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -38,6 +39,7 @@ enum { ALL_GIVEN = CONFINE_HAS_SOCKETS | CONFINE_HAS_SUPERVISOR };
 
 struct place {
     char root[64], data[96], creds[96], run[96], foreign[96], foreign_file[128];
+    char session_key[128], ledger[128]; /* credd's, and statsd's */
     struct settings settings;
 };
 
@@ -46,6 +48,26 @@ static char *variable(const char *name, const char *value)
     char *text = NULL;
     assert_true(asprintf(&text, "CODEBUDDY_%s=%s", name, value) > 0);
     return text;
+}
+
+static void make_file(const char *path)
+{
+    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+/* What both keep beside one another. */
+static void make_data(const struct place *place)
+{
+    char path[128];
+    assert_int_equal(mkdir(place->data, 0700), 0);
+    snprintf(path, sizeof path, "%s/credd", place->data);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/statsd", place->data);
+    assert_int_equal(mkdir(path, 0700), 0);
+    make_file(place->session_key);
+    make_file(place->ledger);
 }
 
 static int set_up(void **state)
@@ -59,10 +81,10 @@ static int set_up(void **state)
     snprintf(place->run, sizeof place->run, "%s/run", place->root);
     snprintf(place->foreign, sizeof place->foreign, "%s/foreign", place->root);
     snprintf(place->foreign_file, sizeof place->foreign_file, "%s/secret", place->foreign);
+    snprintf(place->session_key, sizeof place->session_key, "%s/credd/session.key", place->data);
+    snprintf(place->ledger, sizeof place->ledger, "%s/statsd/usage.db", place->data);
     assert_int_equal(mkdir(place->run, 0700) | mkdir(place->foreign, 0700), 0);
-    int fd = open(place->foreign_file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    close(fd);
+    make_file(place->foreign_file);
     char *environment[] = {variable("PASSWORD", "p"), variable("DATA_DIR", place->data),
                            variable("CREDS_DIR", place->creds), variable("RUN_DIR", place->run), NULL};
     assert_int_equal(settings_load(&place->settings, environment, "/nowhere/.env"), 0);
@@ -76,8 +98,20 @@ static int tear_down(void **state)
 {
     struct place *place = *state;
     char path[160];
-    const char *const left[] = {"data/made", "run/own.sock", "foreign/secret", "data",
-                                "creds",     "run",          "foreign",        ""};
+    const char *const left[] = {"data/statsd/usage.db",
+                                "data/statsd/made",
+                                "data/statsd",
+                                "data/credd/session.key",
+                                "data/credd/made",
+                                "data/credd",
+                                "data/made",
+                                "data",
+                                "run/own.sock",
+                                "run",
+                                "foreign/secret",
+                                "foreign",
+                                "creds",
+                                ""};
     for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
         snprintf(path, sizeof path, "%s/%s", place->root, left[i]);
         remove(path);
@@ -100,6 +134,12 @@ static bool can_open(const char *path, int flags)
     if (fd >= 0)
         close(fd);
     return fd >= 0;
+}
+
+static bool refused_to_open(const char *path)
+{
+    return !can_open(path, O_RDONLY) && errno == EACCES && !can_open(path, O_WRONLY) && errno == EACCES &&
+           unlink(path) < 0 && errno == EACCES;
 }
 
 static bool can_make_socket(int family)
@@ -184,17 +224,22 @@ static void must_be_refused_calls(bool programs)
     }
 }
 
-static void must_have_narrow_disk(const struct place *place, bool writes_data, bool makes_sockets)
+/* `role`: whose own part of the data directory it may write to, or NULL. */
+static void must_have_narrow_disk(const struct place *place, const char *role, bool makes_sockets)
 {
     char path[128];
-    snprintf(path, sizeof path, "%s/made", place->data);
     MUST(!can_open(place->foreign_file, O_RDONLY) && errno == EACCES);
     MUST(!can_open(place->foreign_file, O_WRONLY) && errno == EACCES);
     MUST(!can_open("/tmp", O_RDONLY | O_DIRECTORY) && errno == EACCES);
     MUST(unlink(place->foreign_file) < 0 && errno == EACCES);
     MUST(can_open("/dev/null", O_RDWR) && can_open("/proc/self/statm", O_RDONLY));
     MUST(!can_open("/proc/1/environ", O_RDONLY));
-    MUST(can_open(path, O_RDWR | O_CREAT) == writes_data);
+    snprintf(path, sizeof path, "%s/made", place->data);
+    MUST(!can_open(path, O_RDWR | O_CREAT) && !can_open(place->data, O_RDONLY | O_DIRECTORY));
+    if (role) {
+        snprintf(path, sizeof path, "%s/%s/made", place->data, role);
+        MUST(can_open(path, O_RDWR | O_CREAT));
+    }
     MUST((bind_socket(place->run) == 0) == makes_sockets);
     MUST(refused(bind_socket(place->foreign)));
     MUST(confine_disk_version() < 6 || refused(kill(getppid(), 0)));
@@ -253,7 +298,7 @@ static void ask_gateway(const struct place *place)
 {
     must_be_refused_calls(false);
     if (has_landlock(1))
-        must_have_narrow_disk(place, false, true);
+        must_have_narrow_disk(place, NULL, true);
     MUST(!has_landlock(1) || !can_open("/etc/passwd", O_RDONLY)); /* it resolves nothing */
     MUST(!can_make_socket(AF_INET) && !can_make_socket(AF_INET6) && !can_make_socket(AF_NETLINK));
 }
@@ -267,7 +312,7 @@ static void ask_worker(const struct place *place)
 {
     must_be_refused_calls(false);
     if (has_landlock(1))
-        must_have_narrow_disk(place, false, false);
+        must_have_narrow_disk(place, NULL, false);
     MUST(can_open("/etc/passwd", O_RDONLY));
     MUST(can_make_socket(AF_INET) && can_make_socket(AF_INET6));
     MUST(!connect_is_refused(9));
@@ -285,13 +330,16 @@ static void ask_credd(const struct place *place)
     snprintf(path, sizeof path, "%s/made", place->creds);
     must_be_refused_calls(false);
     if (has_landlock(1))
-        must_have_narrow_disk(place, true, true);
+        must_have_narrow_disk(place, "credd", true);
     MUST(can_open(path, O_RDWR | O_CREAT) && unlink(path) == 0);
+    MUST(can_open(place->session_key, O_RDWR));
+    MUST(!has_landlock(1) || refused_to_open(place->ledger));
     MUST(can_make_socket(AF_INET));
 }
 
 static void test_credd(void **state)
 {
+    make_data(*state);
     in_child(*state, "credd", CONFINE_HAS_SUPERVISOR, ask_credd);
 }
 
@@ -301,8 +349,10 @@ static void ask_statsd(const struct place *place)
     snprintf(path, sizeof path, "%s/made", place->creds);
     must_be_refused_calls(false);
     if (has_landlock(1))
-        must_have_narrow_disk(place, true, true);
+        must_have_narrow_disk(place, "statsd", true);
     MUST(!has_landlock(1) || !can_open(path, O_RDWR | O_CREAT));
+    MUST(can_open(place->ledger, O_RDWR));
+    MUST(!has_landlock(1) || refused_to_open(place->session_key));
     MUST(!can_make_socket(AF_INET));
 }
 
@@ -310,6 +360,7 @@ static void test_statsd(void **state)
 {
     struct place *place = *state;
     assert_int_equal(mkdir(place->creds, 0700), 0);
+    make_data(place);
     in_child(place, "statsd", ALL_GIVEN, ask_statsd);
 }
 
@@ -367,6 +418,47 @@ static void test_off(void **state)
     assert_false(confine_apply(needs, &place->settings));
     assert_int_equal(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), 0);
     free(needs);
+}
+
+/* As a kernel before 5.13 answers, or one whose Landlock is not switched on. */
+static void take_landlock_away(int reason)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    MUST(filter &&
+         seccomp_rule_add(filter, SCMP_ACT_ERRNO((unsigned)reason), SYS_landlock_create_ruleset, 0) == 0);
+    MUST(seccomp_load(filter) == 0);
+    seccomp_release(filter);
+}
+
+static void ask_without_landlock(struct place *place, int reason)
+{
+    static struct confine_needs needs;
+    take_landlock_away(reason);
+    MUST(confine_disk_version() == 0);
+    confine_needs_of(&needs, "statsd", &place->settings, ALL_GIVEN);
+    MUST(confine_disk_apply(&needs.disk) == -reason);
+    MUST(!confine_apply(&needs, &place->settings));
+    must_be_refused_calls(false);
+    MUST(can_open(place->ledger, O_RDWR) && can_open(place->foreign_file, O_RDONLY));
+}
+
+static void test_without_landlock(void **state)
+{
+    struct place *place = *state;
+    static const int reasons[] = {ENOSYS, EOPNOTSUPP, EPERM};
+    make_data(place);
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            ask_without_landlock(place, reasons[i]);
+            _exit(0);
+        }
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+    }
 }
 
 static bool is_open(int fd)
@@ -429,6 +521,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_statsd, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gateway_over_tcp, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_supervisor_and_child, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_without_landlock, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_off, set_up, tear_down),
         cmocka_unit_test(test_descriptors_and_dumps),
         cmocka_unit_test_setup_teardown(test_forgets_the_password, set_up, tear_down),

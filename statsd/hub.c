@@ -294,7 +294,7 @@ static const struct writer_handlers writer_handlers = {acknowledge, on_writer_re
 
 /* ---- life ---- */
 
-static int open_parts(struct hub *hub, int *exit_code)
+static int open_parts(struct hub *hub, const char *directory, int *exit_code)
 {
     const struct settings *settings = service_settings(hub->service);
     uv_loop_t *loop = service_loop(hub->service);
@@ -310,9 +310,9 @@ static int open_parts(struct hub *hub, int *exit_code)
     const struct retention retention = {.events_days = settings->usage_events_days,
                                         .minutes_days = settings->usage_minutes_days};
     if (hub->registry)
-        hub->writer = writer_new(loop, settings->data_dir, &retention, hub->registry, &writer_handlers, hub);
+        hub->writer = writer_new(loop, directory, &retention, hub->registry, &writer_handlers, hub);
     if (hub->writer)
-        hub->questions = questions_new(loop, settings->data_dir, hub->registry, hub->writer);
+        hub->questions = questions_new(loop, directory, hub->registry, hub->writer);
     if (!hub->tick || !hub->questions) {
         log_error(NULL, "cannot_start", LOG_STR("problem", error_text(ERR_NOMEM)));
         return ERR_NOMEM;
@@ -332,7 +332,7 @@ static bool sender_is_connected(void *context)
     return link_peer_count(hub->link) > 0;
 }
 
-struct hub *hub_open(struct service *service, int *exit_code)
+struct hub *hub_open(struct service *service, const char *directory, int *exit_code)
 {
     struct hub *hub = calloc(1, sizeof *hub);
     if (!hub) {
@@ -340,7 +340,7 @@ struct hub *hub_open(struct service *service, int *exit_code)
         return NULL;
     }
     hub->service = service;
-    if (open_parts(hub, exit_code) < 0) {
+    if (open_parts(hub, directory, exit_code) < 0) {
         hub_close(&hub);
         return NULL;
     }

@@ -13,9 +13,9 @@
 
 struct hub;
 
-/* Opens the ledger and binds the link. Returns owned; NULL on failure (logged): `exit_code` says whether a
- * restart can help (the ledger is a newer program's: it cannot). */
-struct hub *hub_open(struct service *service, int *exit_code);
+/* Opens the ledger, in `directory`, and binds the link. Returns owned; NULL on failure (logged): `exit_code`
+ * says whether a restart can help (the ledger is a newer program's: it cannot). */
+struct hub *hub_open(struct service *service, const char *directory, int *exit_code);
 void hub_close(struct hub **hub); /* NULL-safe */
 
 const struct totals *hub_totals(const struct hub *hub); /* valid until the next turn */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "statsd/ledger.h"
 #include "proto/clock.h"
+#include "proto/data_directory.h"
 #include "proto/error.h"
 #include "proto/log.h"
 #include "statsd/ledger_schema.h"
@@ -144,7 +145,7 @@ static int set_aside(struct ledger *ledger)
 static int make_directory(struct ledger *ledger)
 {
     struct stat status;
-    if (mkdir(ledger->directory, 0700) < 0 && errno != EEXIST)
+    if (data_directory_make(ledger->directory) < 0)
         return fail_errno(ledger, ledger->directory);
     if (stat(ledger->directory, &status) < 0)
         return fail_errno(ledger, ledger->directory);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* ledger - every finished request once, in SQLite: data_dir/usage.db, 0600, its directory made 0700.
+/* ledger - every finished request once, in SQLite: DATA_DIR/statsd/usage.db (proto/data_directory.h),
+ * 0600.
  *
  * Exactly once: an event is known by its request id; one that comes again is ignored and not counted. What
  * ledger_commit returned 0 for survives a killed process and a power cut (see ledger_schema.c).

@@ -3,6 +3,7 @@
  * One process, one loop, one thread of ours; the disk is waited for on libuv's pool. README.md says the rest.
  */
 #include "proto/confine.h"
+#include "proto/data_directory.h"
 #include "proto/error.h"
 #include "proto/health.h"
 #include "proto/follow.h"
@@ -26,7 +27,8 @@ int main(int argc, char **argv)
     struct follow *follow = NULL;
     struct hub *hub = NULL;
     struct ops *ops = NULL;
-    int exit_code = EXIT_CONFIG; /* the supervisor does not restart this one */
+    char directory[PATH_MAX];           /* its own */
+    int error, exit_code = EXIT_CONFIG; /* the supervisor does not restart this one */
 
     if (health_asked(argc, argv, "statsd", &exit_code))
         return exit_code;
@@ -41,10 +43,15 @@ int main(int argc, char **argv)
     confine_forget_password(&settings);
     exit_code = EXIT_SYSTEM; /* from here on a restart can help */
     service = service_new("statsd", 0, &settings);
-    if (service) {
-        service_confine(service);
-        hub = hub_open(service, &exit_code);
+    if (!service)
+        goto out;
+    error = data_directory_adopt(directory, settings.data_dir, "statsd");
+    if (error < 0) {
+        exit_code = error == ERR_CONFIG ? EXIT_CONFIG : EXIT_SYSTEM;
+        goto out;
     }
+    service_confine(service);
+    hub = hub_open(service, directory, &exit_code);
     if (hub)
         ops = ops_open(service, hub);
     if (!ops)

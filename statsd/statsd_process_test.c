@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The daemon itself, killed with SIGKILL again and again while a reporter sends it events: the ledger holds
  * each once, and the counters never go back. Turned by hand; what it waits for are events, never times. */
+#include "proto/data_directory.h"
 #include "proto/clock.h"
 #include "proto/link.h"
 #include "proto/reporter.h"
@@ -179,7 +180,9 @@ static void send_event(struct world *world, uint64_t number)
 /* What the ledger holds, read once statsd is gone. */
 static void expect_ledger(struct world *world, int64_t count)
 {
-    struct ledger *ledger = ledger_new(world->data);
+    char directory[PATH_MAX];
+    assert_true(data_directory_of(directory, world->data, "statsd"));
+    struct ledger *ledger = ledger_new(directory);
     struct totals *totals = totals_new(NULL);
     struct counter_rows counters;
     counter_rows_init(&counters);

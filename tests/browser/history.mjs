@@ -55,7 +55,7 @@ function timesBefore(random, end) {
   return times.sort((a, b) => a - b);
 }
 
-// Makes DATA_DIR/usage.db; how many requests are in it.
+// Makes DATA_DIR/usage.db, where the first version had it; how many requests are in it.
 export function writeHistory(dataDir, end = Date.now()) {
   const random = randomOf(20_261_123);
   const rows = timesBefore(random, end).map((at, i) => `(${eventAt(random, at, i + 1).join(',')})`);

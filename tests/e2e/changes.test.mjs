@@ -115,7 +115,7 @@ test('what a key began in the last minute counts after a restart of credd, too',
   await until(async () => (await statusFor(key)) === 200, 'the key');
   const ask = () => system.chat({ model: 's:chunks', messages: [user()] }, { headers: as(key) });
   for (let i = 0; i < 3; i++) assert.equal((await ask()).status, 200);
-  const file = join(system.dataDir, 'key_paces.json');
+  const file = join(system.dataDir, 'credd', 'key_paces.json');
   const written = () => JSON.parse(readFileSync(file, 'utf8')).keys[id]?.reduce((sum, [, count]) => sum + count, 0);
   await until(() => existsSync(file) && written() === 3, 'the count on disk');
   const credd = (await system.status()).processes.find(({ name }) => name.startsWith('credd'));

@@ -4,8 +4,9 @@
 // kill, after a reload, when a directory is replaced. What each role is refused: proto/confine_test.c.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
-import { closeSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, readlinkSync, renameSync } from 'node:fs';
-import { IS_SANITIZED, credential, startSystem, user } from './harness.mjs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, readdirSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { BIN_DIR, IS_SANITIZED, credential, startSystem, user } from './harness.mjs';
 import { until } from './process.mjs';
 
 let system;
@@ -47,7 +48,7 @@ const FILES = {
   gateway: [],
   'upstream-worker': [],
   credd: [],
-  statsd: [/\/data\/usage\.(db(-wal|-shm)?|lock)$/],
+  statsd: [/\/data\/statsd\/usage\.(db(-wal|-shm)?|lock)$/],
 };
 
 test('open files: its own, and what it was given', async () => {
@@ -59,6 +60,35 @@ test('open files: its own, and what it was given', async () => {
       if (/^(socket|pipe|anon_inode):/.test(target)) continue;
       assert.ok(allowed.some((pattern) => pattern.test(target)), `${name} has ${target} open`);
     }
+  }
+});
+
+// Asked by each process itself, when it has confined itself (faults/disk_probe.c).
+const WHOSE = { 'creds/one.json': ['credd'], 'data/credd/session.key': ['credd'], 'data/credd/settings.json': ['credd'], 'data/statsd/usage.db': ['statsd'], 'page.html': [] };
+
+test('with Landlock, nobody can open what is kept by another', async (t) => {
+  const probe = join(BIN_DIR, 'disk_probe.so');
+  if (!existsSync(probe)) return t.skip('not with sanitizers');
+  if (/ disk_not_confined /.test(system.log())) return t.skip('this kernel has none');
+  const own = await startSystem({
+    prepare: (made) => {
+      writeFileSync(join(made.dir, 'page.html'), 'of nobody');
+      made.env = { LD_PRELOAD: probe, DISK_PROBE_PATHS: Object.keys(WHOSE).map((path) => join(made.dir, path)).join(':') };
+    },
+  });
+  try {
+    const set = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ settings: { CODEBUDDY_ROTATION_COUNT: 7 } }) };
+    assert.equal((await own.fetch('/api/settings', set)).status, 200);
+    const from = own.logSize(); // now all of it is there, and those that come are asked
+    await own.command('reload');
+    for (const role of ['gateway', 'upstream-worker', 'credd', 'statsd'])
+      for (const [path, owners] of Object.entries(WHOSE))
+        for (const word of ['read', 'write']) {
+          const [, found] = await own.waitLog(new RegExp(`^disk_probe codebuddy2api-${role} ${word} ${join(own.dir, path)} (\\d+)$`, 'm'), { from });
+          assert.equal(found, owners.includes(role) ? '0' : '13', `${role}: ${word} ${path}`);
+        }
+  } finally {
+    await own.stop();
   }
 });
 
@@ -112,12 +142,12 @@ test('after a kill and a reload the next ones are confined, too', async () => {
   await assertConfined();
 });
 
-test('a directory of credentials that is replaced: credd starts again, and finds the new one', async () => {
+test('a directory of credentials that is replaced: credd finds the new one, by starting again where it is confined to the former', async () => {
   const replaced = `${system.credsDir}.next`;
   mkdirSync(replaced, { mode: 0o700 });
   renameSync(system.credsDir, `${system.credsDir}.former`);
   renameSync(replaced, system.credsDir);
   system.writeCredential('two', credential('two'));
-  await system.waitLog(/ directory_replaced directory=\S*creds action=restart/);
+  if (!/ disk_not_confined /.test(system.log())) await system.waitLog(/ directory_replaced directory=\S*creds action=restart/);
   await until(async () => (await system.chat({ model: 's:chunks', messages: [user()] }).catch(() => null))?.status === 200, 'the new one to serve');
 });

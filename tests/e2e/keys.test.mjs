@@ -53,7 +53,7 @@ test('a key is shown once, serves on every gateway, and dies at once', async () 
   assert.equal(shown.name, 'ci');
   assert.equal(shown.key, undefined);
   assert.ok(shown.last_used_at >= shown.created_at);
-  const file = join(system.dataDir, 'keys.json');
+  const file = join(system.dataDir, 'credd', 'keys.json');
   assert.ok(!readFileSync(file, 'utf8').includes(made.key));
   assert.equal(statSync(file).mode & 0o777, 0o600);
   assert.equal((await system.fetch('/v1/models', { headers: { authorization: `Bearer ${made.key}` } })).status, 200);

@@ -107,7 +107,7 @@ for (const [format, hasCurve] of [['text', false], ['json', true]])
     test('bodies of answers and what commands print', () => printed.forEach(([what, text]) => assertClean(text, `${what}: ${text.slice(0, 200)}`)));
     test('every file but the credentials, the ledger and its WAL above all', () => {
       const files = [...system.files()].filter((file) => !file.startsWith(system.credsDir));
-      for (const name of ['usage.db', 'usage.db-wal']) assert.ok(files.includes(join(system.dataDir, name)), files.join());
+      for (const name of ['usage.db', 'usage.db-wal']) assert.ok(files.includes(join(system.dataDir, 'statsd', name)), files.join());
       for (const file of files) assertClean(readFileSync(file).toString('latin1'), file);
     });
     test('metrics, stats, status', async () => {

@@ -272,7 +272,7 @@ test('the feed ends with the session it was opened by', async () => {
   const endSessions = async (events) => {
     if (reset || !last(events, 'processes')) return;
     reset = true;
-    rmSync(join(system.dataDir, 'session.key'));
+    rmSync(join(system.dataDir, 'credd', 'session.key'));
     process.kill(last(events, 'processes').processes.find(({ role }) => role === 'credd').pid, 'SIGKILL');
   };
   const byPassword = new AbortController();

@@ -6,7 +6,7 @@ import { test, beforeEach, afterEach } from 'node:test';
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync, openSync, writeSync, closeSync, fstatSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { user } from '../e2e/harness.mjs';
 import { until } from './load.mjs';
@@ -48,26 +48,43 @@ test('a full disk, for a while', async () => {
   assert.match(statsd.child.logText(), / ledger_recovered /);
 });
 
-test('a directory that nobody may write to, then one that we may', async () => {
+// `of`: the link that leads first to where not even root may make a file, then to a directory of ours.
+async function writableLater(of) {
   await statsd.stop();
-  const link = join(system.dir, 'link');
-  symlinkSync('/sys/kernel', link); // not even root may make a file there
-  statsd = await new OwnStatsd(system, link, statsd.bind).start();
+  const dataDir = join(system.dir, 'later');
+  const link = of(dataDir);
+  mkdirSync(dirname(link), { recursive: true, mode: 0o700 });
+  symlinkSync('/sys/kernel', link);
+  statsd = await new OwnStatsd(system, dataDir, statsd.bind).start();
   await ask(20);
   await failing(1);
   assert.match(statsd.child.logText(), / ledger_failing /);
+  const isConfined = !/ disk_not_confined /.test(statsd.child.logText());
   const real = join(system.dir, 'real');
   mkdirSync(real, { mode: 0o700 });
   rmSync(link);
   symlinkSync(real, link);
-  assert.equal((await statsd.child.exited).code, 71); // it may not touch the new one, so it asks to be started again
-  assert.match(statsd.child.logText(), / directory_replaced /);
-  await statsd.start();
+  return isConfined;
+}
+
+test('a data directory in which nobody may make one, then one in which we may', async () => {
+  assert.equal(await writableLater((dataDir) => dataDir), false); // there is no directory yet to confine it to
   await arrived(20);
   await failing(0);
 });
 
-const setAside = () => readdirSync(statsd.dataDir).filter((name) => /^usage\.db\.corrupt-[^.]*$/.test(name) && !/-(wal|shm)$/.test(name));
+test('a directory of its own that nobody may write to, then one that we may', async () => {
+  if (await writableLater((dataDir) => join(dataDir, 'statsd'))) {
+    // With Landlock it may not touch the new one, so it asks to be started again.
+    assert.equal((await statsd.child.exited).code, 71);
+    assert.match(statsd.child.logText(), / directory_replaced /);
+    await statsd.start();
+  }
+  await arrived(20);
+  await failing(0);
+});
+
+const setAside = () => readdirSync(dirname(statsd.ledger)).filter((name) => /^usage\.db\.corrupt-[^.]*$/.test(name) && !/-(wal|shm)$/.test(name));
 
 test('corrupt at the start: set aside as it was, and a new one is begun', async () => {
   await ask(5);
@@ -80,7 +97,7 @@ test('corrupt at the start: set aside as it was, and a new one is begun', async 
   await arrived(5);
   const [name, ...others] = setAside();
   assert.equal(others.length, 0);
-  assert.ok(readFileSync(join(statsd.dataDir, name)).equals(rubbish));
+  assert.ok(readFileSync(join(dirname(statsd.ledger), name)).equals(rubbish));
   assert.match(statsd.child.logText(), /ERROR statsd \d+ req=- ledger_set_aside /);
   assert.equal(await statsd.metric('codebuddy2api_ledger_set_aside_total'), 1);
   await ask(5);
@@ -102,7 +119,7 @@ test('corrupt in mid-run: set aside, a new one is begun, nothing that came since
   await until(async () => setAside().length === 1, 'the corrupt one to be set aside');
   await arrived(20);
   await failing(0);
-  assert.ok(readFileSync(join(statsd.dataDir, setAside()[0])).includes('rubbish '));
+  assert.ok(readFileSync(join(dirname(statsd.ledger), setAside()[0])).includes('rubbish '));
   const totals = await statsd.row("SELECT sum(value) AS n FROM totals WHERE family LIKE '%requests%'").catch(() => null);
   assert.ok(totals === null || totals.n >= 20);
 });

@@ -68,7 +68,7 @@ export class OwnStatsd {
   }
 
   get ledger() {
-    return join(this.dataDir, 'usage.db');
+    return join(this.dataDir, 'statsd', 'usage.db');
   }
 
   // One row of the ledger, while statsd runs or not.
