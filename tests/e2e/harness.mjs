@@ -57,7 +57,7 @@ export async function startUpstream({ args = [] } = {}) {
 }
 
 export class System {
-  constructor({ upstream, ownsUpstream, credentials, env, args = [], endpoint }) {
+  constructor({ upstream, ownsUpstream, credentials, env, args = [], endpoint, within = [] }) {
     this.upstream = upstream;
     this.ownsUpstream = ownsUpstream;
     this.credentials = credentials;
@@ -68,6 +68,8 @@ export class System {
     this.logFile = join(this.dir, 'log');
     this.env = env;
     this.args = args;
+    this.within = within;
+    this.program = join(BIN_DIR, 'codebuddy2api');
     this.endpoint = endpoint ?? upstream.url;
     mkdirSync(this.credsDir, { mode: 0o700 });
     for (const [name, content] of Object.entries(credentials)) this.writeCredential(name, content);
@@ -94,7 +96,8 @@ export class System {
   }
 
   async start() {
-    this.child = new Child(join(BIN_DIR, 'codebuddy2api'), this.args, {
+    const [program, ...args] = [...this.within, this.program, ...this.args];
+    this.child = new Child(program, args, {
       cwd: this.dir,
       env: { ...this.environment, SUPERVISOR_READY_FD: '3' },
       log: this.logFile,
@@ -198,8 +201,8 @@ export class System {
 
 // A running system. Options: credentials (name → file content; default: one), env (CODEBUDDY_*), upstream (one
 // that is already there), endpoint (where the system finds the upstream, if not at its own address), prepare (called with the
-// system before it starts).
-export async function startSystem({ credentials, env = {}, upstream, args, endpoint, prepare } = {}) {
+// system before it starts), within (a command that runs the supervisor in its place: path and arguments).
+export async function startSystem({ credentials, env = {}, upstream, args, endpoint, prepare, within } = {}) {
   const up = upstream ?? (await startUpstream());
   const system = new System({
     upstream: up,
@@ -208,6 +211,7 @@ export async function startSystem({ credentials, env = {}, upstream, args, endpo
     env,
     args,
     endpoint,
+    within,
   });
   try {
     prepare?.(system);
