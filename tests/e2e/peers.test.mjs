@@ -83,7 +83,8 @@ describe('servers of a link out of their mind', () => {
   });
   after(() => system?.stop());
 
-  const isCounted = (child) => assert.match(child.logText(), / bad_frame .*\n[^]* unexpected_message /);
+  // What was sent is on the wire when the enemy has ended, and read a little later.
+  const isCounted = (child) => until(() => / bad_frame .*\n[^]* unexpected_message /.test(child.logText()), 'the log to name bad frames, then unexpected messages');
   function checkHarm(child, before_bytes) {
     assert.equal(child.end, undefined, child.tail());
     assert.ok(child.logText().length < 5e6, `${child.logText().length} bytes of log`);
@@ -103,8 +104,8 @@ describe('servers of a link out of their mind', () => {
       const { stdout } = await enemy('bind', place('false-gateway'), 'gateway');
       assert.equal(stdout, `sent ${TRAINS}\n`);
       assertComplete(await load.stop(), textOf(5));
+      await isCounted(worker);
       checkHarm(worker, before_bytes);
-      isCounted(worker);
       await until(async () => (await counted(system, 'bad_frames')) > bad, 'the counter');
       // The system's own worker stands still: what is answered, this one answers.
       const own = await pidOf(system, 'upstream-worker');
@@ -124,8 +125,8 @@ describe('servers of a link out of their mind', () => {
       const before_bytes = residentBytes(worker.process.pid);
       const sent = await Promise.all(names.map((name) => enemy('bind', place(`mad-${name}`), name)));
       assert.deepEqual(sent.map(({ stdout }) => stdout), names.map(() => `sent ${TRAINS}\n`));
+      await isCounted(worker);
       checkHarm(worker, before_bytes);
-      isCounted(worker);
       await worker.asks('--alive');
     });
   });
@@ -149,8 +150,8 @@ describe('servers of a link out of their mind', () => {
       assert.deepEqual(sent.map(({ stdout }) => stdout), [`sent ${TRAINS}\n`, `sent ${TRAINS}\n`]);
       asking = false;
       await lane;
+      await isCounted(gateway);
       checkHarm(gateway, before_bytes);
-      isCounted(gateway);
       assert.equal(await until(() => status('/health').catch(() => null), 'an answer'), 503); // it has no worker
     });
   });

@@ -15,6 +15,8 @@ test(`a storm of ${SECONDS} s, seed ${SEED}`, async (t) => {
   const complaints = await storm.stop();
   for (const line of storm.table().split('\n')) t.diagnostic(line);
   t.diagnostic(JSON.stringify(storm.load.sums));
+  for (const complaint of complaints) t.diagnostic(`complaint: ${typeof complaint === 'string' ? complaint : JSON.stringify(complaint)}`);
+  if (problem) t.diagnostic(`problem: ${problem.stack}`);
   assert.deepEqual(complaints, [], `repeat it with: node tests/faults/storm.mjs --seed ${SEED}; log: ${storm.logFile}`);
   assert.ifError(problem);
   assert.ok(storm.faults.length >= 3, `${storm.faults.length} faults`);
