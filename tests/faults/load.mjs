@@ -96,10 +96,11 @@ export async function pidOf(system, role) {
 
 // Waits until the workers hold back so many transfers: their clients' windows are full, and stay so while these read nothing.
 export function allPaused(system, count) {
+  let now;
   return until(async () => {
-    const workers = await processes(system, 'upstream-worker');
-    return workers.reduce((sum, { numbers }) => sum + (numbers.streams_paused ?? 0), 0) === count;
-  }, `${count} transfers to be held back`);
+    now = (await processes(system, 'upstream-worker')).map(({ name, pid, numbers }) => ({ name, pid, running: numbers.streams, paused: numbers.streams_paused ?? 0 }));
+    return now.reduce((sum, { paused }) => sum + paused, 0) === count;
+  }, () => `${count} transfers to be held back: ${JSON.stringify(now)}`);
 }
 
 // Waits until every process of the role is ready and none has one of the old pids.
