@@ -46,7 +46,7 @@ static void forget_turn_end(struct connection *c)
 {
     if (c->on_turn)
         DL_DELETE2(c->set->turn, c, turn_prev, turn_next);
-    c->on_turn = false;
+    c->on_turn = c->is_resting = false;
 }
 
 /* The one place that changes the state; the table is in the header. */
@@ -209,7 +209,7 @@ static void settle(struct connection *c)
         connection_enter(c, STATE_CLOSING);
         return;
     }
-    c->sock->_cb.read = connection_on_read;
+    connection_stand_before_h2o(c);
     if (c->sock->input->size > 0) /* cannot be: connection_is_last said so */
         connection_cut(c);
     connection_enter(c, STATE_IDLE);
@@ -219,6 +219,7 @@ bool connection_on_turn_end(void *context)
 {
     struct connection_set *set = context;
     struct connection *c, *next;
+    turn_budget_begin(&set->budget);
     DL_FOREACH_SAFE2(set->turn, c, next, turn_next)
     {
         if (c->state == STATE_ENDED) {
@@ -230,9 +231,12 @@ bool connection_on_turn_end(void *context)
                 connection_tell_left(c);
         } else if (c->state != STATE_BODY) {
             forget_turn_end(c);
+        } else if (c->is_resting) {
+            forget_turn_end(c);
+            connection_read_start(c);
         } else if (c->sock->_cb.read == c->reader) { /* 100 Continue is out */
             forget_turn_end(c);
-            c->sock->_cb.read = connection_on_read;
+            connection_stand_before_h2o(c);
         }
     }
     return false;
@@ -248,7 +252,7 @@ static void on_handshake(h2o_socket_t *sock, const char *err)
         return;
     }
     connection_enter(c, STATE_IDLE);
-    h2o_socket_read_start(sock, connection_on_read);
+    connection_read_start(c);
     if (sock->input->size > 0)
         connection_on_read(sock, NULL);
 }
@@ -298,7 +302,7 @@ int connection_accept(struct connection_set *set, int fd, const struct sockaddr 
         return 0;
     }
     connection_enter(c, STATE_IDLE);
-    h2o_socket_read_start(c->sock, connection_on_read);
+    connection_read_start(c);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #define GATEWAY_CONNECTION_PRIVATE_H
 
 #include "gateway/connection.h"
+#include "proto/turn_budget.h"
 
 #include <netinet/in.h>
 
@@ -29,6 +30,9 @@ struct connection {
     bool left;        /* the client's FIN or reset is here */
     bool on_turn;     /* on the list of those to look at when the turn ends */
     bool is_reserved; /* the body's buffer has its final size */
+    bool is_resting;  /* has read enough for this turn: not reading until it ends */
+    struct turn_share share;
+    uv_alloc_cb allocate; /* h2o's, which ours stands before */
     struct intake intake;
     int64_t head_began_ms; /* by the loop's clock */
     h2o_timeout_entry_t timer;
@@ -55,6 +59,7 @@ struct connection_set {
     struct intake_limits limits;
     struct leave_watch *leave;
     struct turn_hook *hook;
+    struct turn_budget budget; /* of what clients send */
     h2o_timeout_t header_timeout, body_timeout, stall_timeout, idle_timeout, linger_timeout, drain_timeout;
     int64_t body_total_timeout_ms;
     struct connection *all, *turn;
@@ -77,6 +82,11 @@ bool connection_on_turn_end(void *set);
 void connection_on_left(void *connection);
 void connection_tell_left(struct connection *c);
 struct connection *connection_from_socket(const h2o_socket_t *sock);
+/* Begins to read, or goes on. */
+void connection_read_start(struct connection *c);
+/* Puts our callbacks before those that h2o has just set: every byte is judged, and no more are read than fit
+ * into the turn. */
+void connection_stand_before_h2o(struct connection *c);
 /* The read callback that stands before h2o's. */
 void connection_on_read(h2o_socket_t *sock, const char *err);
 /* Answers with an error and closes, slowly enough for the client to read it. */

@@ -15,7 +15,8 @@ enum {
     /* A body's buffer grows to its whole size once 1/16 of it is there: no copying after that, and a client
      * cannot make us allocate more than 16 times what it sent. */
     RESERVE_FRACTION = 16,
-    RESERVE_SLACK_BYTES = 4096 /* what h2o wants free before each read */
+    RESERVE_SLACK_BYTES = 4096, /* what h2o wants free before each read */
+    READ_LEAST_BYTES = 4096     /* a buffer of none would be an error to libuv */
 };
 
 /* ---- refusing ---- */
@@ -72,6 +73,80 @@ void connection_refuse(struct connection *c, enum failure failure, const char *r
     h2o_socket_write(c->sock, &bytes, 1, on_refusal_written);
 }
 
+/* ---- how much ---- */
+
+static void allocate_within_turn(uv_handle_t *handle, size_t suggested_bytes, uv_buf_t *buffer)
+{
+    struct connection *c = (struct connection *)(void *)handle; /* tcp is its first member */
+    size_t left_bytes = turn_budget_left(&c->set->budget, &c->share);
+    c->allocate(handle, suggested_bytes, buffer);
+    if (left_bytes < READ_LEAST_BYTES)
+        left_bytes = READ_LEAST_BYTES;
+    if (buffer->len > left_bytes)
+        buffer->len = left_bytes;
+}
+
+void connection_stand_before_h2o(struct connection *c)
+{
+    c->sock->_cb.read = connection_on_read;
+    if (c->tcp.alloc_cb != allocate_within_turn)
+        c->allocate = c->tcp.alloc_cb;
+    c->tcp.alloc_cb = allocate_within_turn;
+}
+
+void connection_read_start(struct connection *c)
+{
+    h2o_socket_read_start(c->sock, connection_on_read);
+    connection_stand_before_h2o(c);
+}
+
+/* libuv reads on while its buffer was filled, and there may be megabytes. Not while h2o says 100 Continue:
+ * then it is h2o who stopped, and goes on. */
+static void rest_if_enough(struct connection *c)
+{
+    if (!c->sock || c->state != STATE_BODY || c->sock->_cb.read != connection_on_read ||
+        turn_budget_left(&c->set->budget, &c->share) > 0)
+        return;
+    h2o_socket_read_stop(c->sock);
+    c->is_resting = true;
+    connection_look_at_turn_end(c);
+}
+
+/* Makes room for so many bytes more. h2o would get a new buffer and copy all of the old one; realloc moves
+ * the pages of a large one. */
+static void grow_input(struct connection *c, size_t more_bytes)
+{
+    h2o_buffer_t *input = c->sock->input;
+    size_t offset = (size_t)(input->bytes - input->_buf);
+    size_t capacity = offset + input->size + more_bytes;
+    if (capacity <= input->capacity)
+        return;
+    if (input->capacity == input->_prototype->_initial_buf.capacity) { /* from h2o's pool of small ones */
+        h2o_buffer_reserve(&c->sock->input, more_bytes);
+        return;
+    }
+    h2o_buffer_t *grown = realloc(input, offsetof(h2o_buffer_t, _buf) + capacity);
+    if (!grown)
+        return; /* h2o says so, with its next read */
+    grown->capacity = capacity;
+    grown->bytes = grown->_buf + offset;
+    c->sock->input = grown;
+}
+
+static void make_room(struct connection *c)
+{
+    const struct intake *intake = &c->intake;
+    const h2o_buffer_t *input = c->sock->input;
+    size_t used_bytes = (size_t)(input->bytes - input->_buf) + input->size;
+    if (intake->body == HEAD_BODY_LENGTH && !c->is_reserved &&
+        intake->body_bytes >= intake->content_length / RESERVE_FRACTION) {
+        c->is_reserved = true;
+        grow_input(c, (size_t)(intake->content_length - intake->body_bytes) + RESERVE_SLACK_BYTES);
+    } else if (input->capacity - used_bytes < RESERVE_SLACK_BYTES) {
+        grow_input(c, input->capacity);
+    }
+}
+
 /* ---- reading ---- */
 
 /* h2o takes over with its first whole head. It must not see the bytes before its reader is known to us, so
@@ -84,7 +159,7 @@ static void adopt(struct connection *c)
     h2o_http1_accept(&c->set->accept, c->sock, now);
     c->sock->input = input;
     c->reader = c->sock->_cb.read;
-    c->sock->_cb.read = connection_on_read;
+    connection_stand_before_h2o(c);
 }
 
 /* Lets h2o look at the buffer. It may answer the request, and close the connection, in here. */
@@ -99,18 +174,6 @@ static void let_h2o_read(struct connection *c)
     c->reader(c->sock, NULL);
 }
 
-static void reserve_body(struct connection *c)
-{
-    const struct intake *intake = &c->intake;
-    if (c->is_reserved || intake->body != HEAD_BODY_LENGTH)
-        return;
-    if (intake->body_bytes < intake->content_length / RESERVE_FRACTION)
-        return;
-    c->is_reserved = true;
-    size_t rest_bytes = (size_t)(intake->content_length - intake->body_bytes);
-    h2o_buffer_reserve(&c->sock->input, rest_bytes + RESERVE_SLACK_BYTES);
-}
-
 /* Who sends a byte now and then keeps within body_timeout, and would hold its place for hours. Looked at when
  * bytes come, which they must. */
 static bool is_too_late(const struct connection *c)
@@ -121,6 +184,7 @@ static bool is_too_late(const struct connection *c)
 static void take_in(struct connection *c, size_t fresh)
 {
     struct connection_set *set = c->set;
+    turn_budget_note(&set->budget, &c->share, fresh);
     struct head head;
     struct span input = {c->sock->input->bytes, c->sock->input->size};
     uint32_t retry_after_s = 0;
@@ -151,8 +215,9 @@ static void take_in(struct connection *c, size_t fresh)
         return;
     }
     if (c->state == STATE_BODY)
-        reserve_body(c);
+        make_room(c);
     let_h2o_read(c);
+    rest_if_enough(c);
 }
 
 /* h2o reports a TLS read that found nothing (EAGAIN, after one that filled its buffer) as an error. */

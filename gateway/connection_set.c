@@ -9,6 +9,10 @@
 
 enum { LINGER_MS = 2000, DRAIN_IDLE_MS = 1000 };
 
+/* A copy out of the kernel into fresh pages: half a millisecond. */
+static const struct turn_limits turn_limits = {
+    .turn_bytes = 512 << 10, .share_bytes = 256 << 10, .least_bytes = 16 << 10};
+
 static void init_timeouts(struct connection_set *set, const struct settings *settings)
 {
     uv_loop_t *loop = set->h2o->loop;
@@ -35,6 +39,7 @@ struct connection_set *connection_set_new(struct service *service, h2o_context_t
     set->owner = owner;
     set->limits.max_header_bytes = (uint64_t)settings->max_header_bytes;
     set->limits.max_body_bytes = (uint64_t)settings->max_body_bytes;
+    set->budget.limits = turn_limits;
     init_timeouts(set, settings);
     set->leave = leave_watch_new(h2o->loop, connection_on_left);
     set->hook = service_at_turn_end(service, connection_on_turn_end, set);

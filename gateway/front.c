@@ -11,10 +11,12 @@
 #include "proto/clock.h"
 #include "proto/log.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 enum {
-    GATE_BYTES = 64 << 10 /* bodies up to this are taken before they are judged: the connection lives on */
+    GATE_BYTES = 64 << 10, /* bodies up to this are taken before they are judged: the connection lives on */
+    OWN_PAGES_BYTES = 1 << 20
 };
 /* h2o's own limits are out of the way: connection.h has ours. */
 static const uint64_t FOREVER_MS = UINT64_C(1) << 40;
@@ -191,6 +193,14 @@ void front_drain(struct front *front)
     release_hold(front);
 }
 
+/* A large body's buffer in pages of its own, so that growing it moves them instead of copying it (17 ms for
+ * 32 MB) and freeing it gives them back. By itself malloc puts it among the small ones once it has seen some
+ * freed, and keeps as much spare. */
+static void setup_malloc(void)
+{
+    mallopt(M_MMAP_THRESHOLD, OWN_PAGES_BYTES);
+}
+
 static void setup_h2o(struct front *front)
 {
     h2o_config_init(&front->config);
@@ -223,6 +233,7 @@ struct front *front_new(struct gateway *gateway)
         if (!front->tls)
             goto failed;
     }
+    setup_malloc();
     setup_h2o(front);
     front->connections =
         connection_set_new(gateway->service, &front->context, front->tls, &connection_hooks, front);

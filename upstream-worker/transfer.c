@@ -2,7 +2,7 @@
 #include "upstream-worker/transfer.h"
 #include "proto/curl_loop.h"
 #include "proto/error.h"
-#include "upstream-worker/turn_budget.h"
+#include "proto/turn_budget.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -22,6 +22,10 @@ enum {
     LINGER_BYTES = 64 << 10,
     LIBCURL_CONNECT_MAX_MS = 300000 /* what libcurl allows by itself */
 };
+
+static const struct turn_limits turn_limits = {.turn_bytes = TRANSFERS_TURN_BYTES,
+                                               .share_bytes = TRANSFERS_SHARE_BYTES,
+                                               .least_bytes = TRANSFERS_LEAST_BYTES};
 
 /* RUNNING until libcurl is done, then OVER; the caller's in both. LINGERING: nobody's, waits for its end.
  * SPARE: in the pool. */
@@ -567,6 +571,7 @@ struct transfers *transfers_new(uv_loop_t *loop, const struct transfers_options 
         return NULL;
     transfers->loop = loop;
     transfers->options = *options;
+    transfers->budget.limits = turn_limits;
     transfers->curl_loop = curl_loop_new(loop, options->connections_max, &curl_handlers, transfers);
     if (!transfers->curl_loop || transfers_watch_turns(transfers) < 0)
         transfers_free(&transfers);

@@ -23,6 +23,10 @@
  * piece. Below libcurl's 64 KiB. */
 enum { TRANSFER_SMALL_BYTES = 60 << 10 };
 
+/* How much a turn of the loop takes in (proto/turn_budget.h): 1,300 events or 2 ms. The least is a buffer of
+ * libcurl's. */
+enum { TRANSFERS_TURN_BYTES = 256 << 10, TRANSFERS_SHARE_BYTES = 64 << 10, TRANSFERS_LEAST_BYTES = 8 << 10 };
+
 enum transfer_flow { TRANSFER_TAKEN, TRANSFER_PAUSE /* give me these bytes again after transfer_resume */ };
 
 /* How it ended. */

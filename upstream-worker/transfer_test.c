@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Transfers against a server of this file's own, which sends as fast as the socket takes it. */
 #include "upstream-worker/transfer.h"
-#include "upstream-worker/turn_budget.h"
 
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -127,7 +126,7 @@ static void on_turn(uv_check_t *check)
     (void)check;
     if (world.turn_bytes > world.longest_turn_bytes)
         world.longest_turn_bytes = world.turn_bytes;
-    world.full_turns += world.turn_bytes >= TURN_SHARE_BYTES;
+    world.full_turns += world.turn_bytes >= TRANSFERS_SHARE_BYTES;
     world.turn_bytes = 0;
 }
 
@@ -206,7 +205,7 @@ static void test_a_fast_upstream_gets_its_share_of_a_turn(void **state)
     (void)state;
     read_from_server(&reader);
     finish_reading(&reader);
-    assert_in_range(world.longest_turn_bytes, 1, TURN_SHARE_BYTES + WRITE_BYTES);
+    assert_in_range(world.longest_turn_bytes, 1, TRANSFERS_SHARE_BYTES + WRITE_BYTES);
 }
 
 static void test_fast_upstreams_share_a_turn(void **state)
@@ -217,7 +216,8 @@ static void test_fast_upstreams_share_a_turn(void **state)
         read_from_server(&readers[i]);
     for (size_t i = 0; i < CROWD; i++)
         finish_reading(&readers[i]);
-    assert_in_range(world.longest_turn_bytes, 1, TURN_BYTES + CROWD * (TURN_LEAST_BYTES + WRITE_BYTES));
+    assert_in_range(world.longest_turn_bytes, 1,
+                    TRANSFERS_TURN_BYTES + CROWD * (TRANSFERS_LEAST_BYTES + WRITE_BYTES));
 }
 
 static void test_one_that_rests_can_be_given_up(void **state)

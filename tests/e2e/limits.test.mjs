@@ -3,7 +3,8 @@
 import { test, describe, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { IS_SANITIZED, startSystem, startUpstream, user } from './harness.mjs';
+import { join } from 'node:path';
+import { BIN_DIR, IS_SANITIZED, startSystem, startUpstream, user } from './harness.mjs';
 import { RawConnection, rawRequest, requestBytes } from './raw.mjs';
 import { assertError, readStream } from './sse.mjs';
 import { allPaused, ask, assertComplete, textOf, until } from '../faults/load.mjs';
@@ -188,5 +189,36 @@ test('readers that stop reading cost a window each, not what the upstream has to
     await one.close();
   } finally {
     await patient.stop();
+  }
+});
+
+// Four senders of 12 MB while the gateway sleeps, so that each has all that the kernel holds to offer when it wakes.
+test('large bodies: no turn of the gateway reads more than it may', { skip: IS_SANITIZED }, async (t) => {
+  const SENDERS = 4;
+  const TURN_BYTES = 512 << 10; // connection_set.c; and 16 KiB at least of each
+  const system = await startSystem({ upstream, env: { LD_PRELOAD: join(BIN_DIR, 'turn_bytes.so'), CODEBUDDY_MAX_BODY_BYTES: '16000000' } });
+  try {
+    const { processes } = await system.status();
+    const gateway = processes.find(({ role }) => role === 'gateway').pid;
+    const whole = requestBytes(chat(system, 's:chunks', { messages: [user('x'.repeat(12_000_000))] }));
+    const headEnd = whole.indexOf('\r\n\r\n') + 4;
+    const body = whole.subarray(headEnd);
+    const head = whole.subarray(0, headEnd).toString().replace(/Content-Length: \d+/i, 'Transfer-Encoding: chunked');
+    const chunked = Buffer.concat([Buffer.from(`${head}${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n0\r\n\r\n')]);
+    const connections = Array.from({ length: SENDERS }, () => new RawConnection(system.port));
+    for (const connection of connections) await connection.opened;
+    const answers = connections.map((connection) => connection.response());
+    process.kill(gateway, 'SIGSTOP');
+    const sent = connections.map((connection, i) => connection.write(i % 2 ? chunked : whole));
+    await until(() => connections.every(({ socket }) => socket.bytesWritten - socket.writableLength > 0 || socket.writableLength > 0), 'the senders to begin');
+    process.kill(gateway, 'SIGCONT');
+    await Promise.all(sent);
+    for (const answer of await Promise.all(answers)) assert.equal(answer.status, 200, answer.text.slice(0, 300));
+    const most = Math.max(...[...system.log().matchAll(/^turn_bytes codebuddy2api-gateway (\d+)$/gm)].map(([, bytes]) => Number(bytes)));
+    t.diagnostic(`the longest turn read ${most} bytes`);
+    assert.ok(most > 0 && most <= TURN_BYTES + SENDERS * (16 << 10), `${most} bytes in one turn`);
+    await Promise.all(connections.map((connection) => connection.close()));
+  } finally {
+    await system.stop();
   }
 });
