@@ -22,19 +22,36 @@ export function bodyFile(dir, name, model, stream) {
   return path;
 }
 
-// Runs the load generator; `during` is called meanwhile and its result returned too.
-export async function generate(target, args, during = async () => undefined) {
-  const child = spawn(
+function start(target, args) {
+  return spawn(
     join(BIN_DIR, 'codebuddy2api-load'),
     ['--url', target.url, ...target.headers.flatMap((header) => ['--header', header]), ...args.map(String)],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
+}
+
+// Runs the load generator; `during` is called meanwhile and its result returned too.
+export async function generate(target, args, during = async () => undefined) {
+  const child = start(target, args);
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (piece) => (text += piece));
   const ended = new Promise((resolve, reject) => child.once('error', reject).once('close', resolve));
   const seen = await during();
   await ended;
   return { result: JSON.parse(text), seen };
+}
+
+// Has it run until end(): for clients who do nothing, of whom there is nothing to report.
+export function hold(target, args) {
+  const child = start(target, args);
+  child.stdout.resume();
+  const ended = new Promise((resolve, reject) => child.once('error', reject).once('close', resolve));
+  return {
+    end() {
+      child.kill();
+      return ended;
+    },
+  };
 }
 
 // Arguments for small answers as fast as they come.

@@ -15,6 +15,11 @@ function memoryOf(pid) {
   return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))[1]);
 }
 
+// All of its pages, shared ones too: this changes only when the process does something.
+function residentOf(pid) {
+  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
+}
+
 function childrenOf(pid) {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
 }
@@ -27,6 +32,13 @@ export function family(pid) {
 function nameOf(pid) {
   const program = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split(/[\0 ]/)[0].split('/').pop();
   return program.replace(/^codebuddy2api$/, 'supervisor').replace(/^codebuddy2api-/, '');
+}
+
+// By name: KiB.
+export function resident(pids) {
+  const by = {};
+  for (const pid of pids) by[nameOf(pid)] = (by[nameOf(pid)] ?? 0) + residentOf(pid);
+  return by;
 }
 
 // { cpu_us, memory_kib, by: { name: { cpu_us, memory_kib } } }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The three things that are measured, each as { name, url, headers, pids(), stop() }, all before one upstream.
+// The three things that are measured, each as { name, url, headers, pids(), stop() } (ours: system, too), all before one upstream.
 import { mkdtempSync, rmSync, writeFileSync, mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -70,6 +70,7 @@ export async function ours(upstream, more = {}) {
   });
   return {
     name: 'codebuddy2api',
+    system,
     url: `${system.baseURL}/chat/completions`,
     headers: [`Authorization: Bearer ${system.password}`],
     pids: () => family(system.child.process.pid),
