@@ -24,8 +24,10 @@ static void end_turn(int fd)
 {
     if (!is_main_thread())
         return;
-    if (loop_fd < 0)
+    if (loop_fd < 0) {
         loop_fd = fd;
+        turn_bytes = 0; /* of the start */
+    }
     if (fd != loop_fd)
         return;
     if (turn_bytes > most_bytes) {
