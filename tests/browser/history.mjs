@@ -55,10 +55,19 @@ function timesBefore(random, end) {
   return times.sort((a, b) => a - b);
 }
 
+// The widest that a row of requests gets: of each outcome (proto/outcome.h) one, none of today. All of them have the status
+// 504, which the others have not.
+function widestRows(end, id) {
+  const at = end - 12 * 86_400_000;
+  return [...Array(9).keys()].map((outcome) => [id + outcome, `'${(id + outcome).toString(16).padStart(32, '0')}'`, at + outcome, 3_599_000, 59_900, "'password'",
+    `'${CREDENTIAL_IDS.work}'`, `'${MODELS[2]}'`, 504, outcome, "'upstream_timeout'", 1, 1, 0, 9_999, 9_999, 0, 0, outcome === 0 ? 88_880_000 : 0]);
+}
+
 // Makes DATA_DIR/usage.db, where the first version had it; how many requests are in it.
 export function writeHistory(dataDir, end = Date.now()) {
   const random = randomOf(20_261_123);
-  const rows = timesBefore(random, end).map((at, i) => `(${eventAt(random, at, i + 1).join(',')})`);
+  const usual = timesBefore(random, end).map((at, i) => eventAt(random, at, i + 1));
+  const rows = [...usual, ...widestRows(end, usual.length + 1)].map((event) => `(${event.join(',')})`);
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   execFileSync('sqlite3', [join(dataDir, 'usage.db')], { input: `${SCHEMA}\nBEGIN;\nINSERT INTO events VALUES ${rows.join(',\n')};\nCOMMIT;\n` });
   return rows.length;

@@ -18,7 +18,7 @@ test('filters narrow the list, stay in the address, and are cleared', async () =
   assert.equal(await tab.locator('tbody tr').count(), 50);
   await tab.getByLabel('Outcome').selectOption('Rate limited');
   await page.settled();
-  await tab.waitForFunction(() => [...document.querySelectorAll('tbody td[data-label=Outcome]')].every((cell) => cell.innerText.includes('429')));
+  await tab.waitForFunction(() => [...document.querySelectorAll('tbody td[data-label=Outcome]')].every((cell) => cell.innerText.includes('Rate limited')));
   const limited = await tab.locator('tbody tr').count();
   assert.ok(limited > 0 && limited < 50);
   await tab.reload();
@@ -33,6 +33,16 @@ test('filters narrow the list, stay in the address, and are cleared', async () =
   await tab.waitForFunction(() => document.querySelectorAll('tbody tr').length === 50);
   await page.close();
 });
+
+for (const width of [390, 720, 900, 1024, 1280])
+  test(`the widest rows fit into ${width} px`, async () => {
+    const page = await world.open({ view: 'requests?status=504', width });
+    await page.settled();
+    assert.equal(await page.tab.locator('tbody tr').count(), 9);
+    await page.checkWidth();
+    await page.shot('requests_widest');
+    await page.close();
+  });
 
 test('pages go back through all of them without a gap or a repeat', async () => {
   const page = await world.open({ view: 'requests?model=o4-mini' });

@@ -28,7 +28,7 @@ function columns(names) {
     { key: 'time', label: t('requests.time'), header: true, cell: (one) => html`<time class="nowrap" title=${dateTime(one.started_at)}>${time(one.started_at)}</time>` },
     { key: 'model', label: t('requests.model'), class: 'cell-name cell-model', cell: (one) => html`<span class="mono" title=${one.model}>${one.model}</span>` },
     { key: 'outcome', label: t('requests.outcome'), class: 'cell-outcome', cell: (one) => html`<span class="outcome"><${Outcome} request=${one} /><span class="muted mono">${one.status}</span></span>` },
-    { key: 'first', label: t('requests.first_event'), align: 'end', cell: (one) => duration(one.first_event_ms) },
+    { key: 'first', label: t('requests.first_event'), align: 'end', class: 'cell-first', cell: (one) => duration(one.first_event_ms) },
     { key: 'duration', label: t('requests.duration'), align: 'end', cell: (one) => duration(one.duration_ms) },
     { key: 'tokens', label: t('requests.tokens'), align: 'end', class: 'wide', cell: (one) => t('requests.in_out', { in: short(one.prompt_tokens), out: short(one.completion_tokens) }) },
     { key: 'credit', label: t('requests.credit'), align: 'end', class: 'cell-more', cell: (one) => decimal(one.credit) },
