@@ -93,12 +93,31 @@ static void watch_drop(struct watch *watch)
 
 static void curl_loop_pump(struct curl_loop *curl_loop, int fd, int action);
 
+static void watch_on_event(uv_poll_t *poll, int status, int events);
+
+static void watch_want(struct watch *watch, int wanted)
+{
+    watch->wanted = wanted;
+    if (wanted == 0 || wanted == watch->registered)
+        return;
+    if (uv_poll_start(&watch->poll, wanted, watch_on_event) == 0)
+        watch->registered = wanted;
+}
+
+/* Of a socket with an error, a reset by the far end say, libuv tells nothing but that, and has stopped to
+ * watch it. What came before the reset can still be read, and the error after it: told of an error alone,
+ * libcurl would throw that away. */
+static int watch_fail(struct watch *watch)
+{
+    watch->registered = 0;
+    watch_want(watch, watch->wanted);
+    return CURL_CSELECT_ERR | ((watch->wanted & UV_READABLE) ? CURL_CSELECT_IN : CURL_CSELECT_OUT);
+}
+
 static void watch_on_event(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = poll->data;
-    int action = 0;
-    if (status < 0)
-        action = CURL_CSELECT_ERR;
+    int action = status < 0 ? watch_fail(watch) : 0;
     if (events & UV_READABLE)
         action |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
@@ -111,15 +130,6 @@ static void watch_on_event(uv_poll_t *poll, int status, int events)
         return;
     }
     curl_loop_pump(watch->loop, watch->fd, action);
-}
-
-static void watch_want(struct watch *watch, int wanted)
-{
-    watch->wanted = wanted;
-    if (wanted == 0 || wanted == watch->registered)
-        return;
-    if (uv_poll_start(&watch->poll, wanted, watch_on_event) == 0)
-        watch->registered = wanted;
 }
 
 /* ---- libcurl's callbacks ---- */

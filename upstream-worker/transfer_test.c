@@ -17,13 +17,15 @@
 
 enum {
     BODY_BYTES = 4 << 20,
-    WRITE_BYTES = 16 << 10, /* the most that libcurl hands over at a time */
+    WRITE_BYTES = 16 << 10,            /* the most that libcurl hands over at a time */
+    BEGUN_BYTES = 2 * WRITE_BYTES + 5, /* what an answer that is reset begins with: fits into any window */
     CROWD = 8,
     PATTERN = 251
 };
 
 struct answer_kind {
     bool is_chunked; /* in pieces of 199 bytes, as events come */
+    bool is_reset;   /* when it is told: begins, and resets the connection */
 };
 
 static struct world {
@@ -31,6 +33,7 @@ static struct world {
     struct transfers *transfers;
     uv_check_t turn;
     pid_t server;
+    int line, server_line; /* between us and a server that resets */
     char url[64];
     size_t turn_bytes, longest_turn_bytes, full_turns; /* of all transfers */
 } world;
@@ -38,7 +41,7 @@ static struct world {
 struct reader {
     struct transfer *transfer;
     size_t length;
-    bool is_garbled;
+    bool is_garbled, has_responded;
 };
 
 /* ---- the server, a process ---- */
@@ -68,6 +71,21 @@ static void read_request(int fd)
     } while (!strstr(text, "\r\n\r\n{}"));
 }
 
+/* Tells that it has the request, waits for a word, and tells when the reset is out. */
+static void begin_and_reset(int fd, const char *head, const char *body)
+{
+    char word = 0;
+    send_all(world.server_line, &word, 1);
+    if (recv(world.server_line, &word, 1, 0) != 1)
+        _exit(1);
+    send_all(fd, head, strlen(head));
+    send_all(fd, body, BEGUN_BYTES);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    close(fd);
+    send_all(world.server_line, &word, 1);
+    _exit(0);
+}
+
 static void serve_one(int fd, const struct answer_kind *kind)
 {
     char *body = malloc(BODY_BYTES), head[256];
@@ -76,6 +94,8 @@ static void serve_one(int fd, const struct answer_kind *kind)
     read_request(fd);
     snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%s\r\n",
              kind->is_chunked ? "Transfer-Encoding: chunked\r\n" : "Connection: close\r\n");
+    if (kind->is_reset)
+        begin_and_reset(fd, head, body);
     send_all(fd, head, strlen(head));
     for (size_t at = 0, step; at < BODY_BYTES; at += step) {
         step = !kind->is_chunked || BODY_BYTES - at < 199 ? BODY_BYTES - at : 199;
@@ -97,8 +117,10 @@ static void serve(int listener, const struct answer_kind *kind)
         int fd = accept(listener, NULL, NULL);
         if (fd < 0)
             _exit(1);
-        if (fork() == 0)
+        if (fork() == 0) {
+            close(listener);
             serve_one(fd, kind);
+        }
         close(fd);
     }
 }
@@ -133,7 +155,12 @@ static void on_turn(uv_check_t *check)
 static int set_up(void **state)
 {
     const struct transfers_options options = {.verify = true, .ca_file = "", .connections_max = 2 * CROWD};
+    int line[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line), 0);
+    world.line = line[0];
+    world.server_line = line[1];
     start_server(*state);
+    close(world.server_line);
     uv_loop_init(&world.loop);
     world.transfers = transfers_new(&world.loop, &options);
     assert_non_null(world.transfers);
@@ -151,12 +178,14 @@ static int tear_down(void **state)
     uv_run(&world.loop, UV_RUN_DEFAULT);
     kill(world.server, SIGKILL);
     waitpid(world.server, NULL, 0);
+    close(world.line);
     return uv_loop_close(&world.loop);
 }
 
 static void on_responded(void *owner, const struct response_head *head)
 {
-    (void)owner;
+    struct reader *reader = owner;
+    reader->has_responded = true;
     assert_int_equal(head->status, 200);
 }
 
@@ -242,6 +271,26 @@ static void test_one_that_rests_can_be_given_up(void **state)
     assert_int_equal(reader.length, length);
 }
 
+/* The answer and the reset are both there when the loop comes to look. */
+static void test_what_came_before_a_reset_is_read(void **state)
+{
+    struct reader reader = {0};
+    char word;
+    (void)state;
+    read_from_server(&reader);
+    while (recv(world.line, &word, 1, MSG_DONTWAIT) != 1)
+        uv_run(&world.loop, UV_RUN_NOWAIT);
+    send_all(world.line, &word, 1);
+    assert_int_equal(recv(world.line, &word, 1, 0), 1);
+    while (!transfer_is_over(reader.transfer))
+        uv_run(&world.loop, UV_RUN_ONCE);
+    assert_int_equal(transfer_result(reader.transfer), TRANSFER_BROKEN);
+    assert_true(reader.has_responded);
+    assert_int_equal(reader.length, BEGUN_BYTES);
+    assert_false(reader.is_garbled);
+    transfer_cancel(&reader.transfer);
+}
+
 #define TEST(function, kind)                                                                                 \
     {                                                                                                        \
 #function " " #kind, function, set_up, tear_down, (void *)(kind)                                     \
@@ -249,13 +298,14 @@ static void test_one_that_rests_can_be_given_up(void **state)
 
 int main(void)
 {
-    static struct answer_kind plain, chunked = {.is_chunked = true};
+    static struct answer_kind plain, chunked = {.is_chunked = true}, reset = {.is_reset = true};
     const struct CMUnitTest tests[] = {
         TEST(test_a_fast_upstream_gets_its_share_of_a_turn, &plain),
         TEST(test_a_fast_upstream_gets_its_share_of_a_turn, &chunked),
         TEST(test_fast_upstreams_share_a_turn, &plain),
         TEST(test_fast_upstreams_share_a_turn, &chunked),
         TEST(test_one_that_rests_can_be_given_up, &plain),
+        TEST(test_what_came_before_a_reset_is_read, &reset),
     };
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return 1;
