@@ -3,7 +3,8 @@
  * connects like a process of ours, or is what such processes connect to, and sends COUNT trains: random
  * bytes, wrong versions, real messages of every kind (from the file MESSAGES) with flipped bits, out of
  * order, for exchanges that it never began, the same ones again; the first half without a word of who it is,
- * the second half after HELLO. Prints `sent COUNT`. It keeps back READY alone, which would have it trusted
+ * the second half after HELLO. Prints `sent COUNT` once the other side has read it all: ZeroMQ drops what a
+ * peer has not read when we go. It keeps back READY alone, which would have it trusted
  * with requests. Bound, it sends to each who ever said a word, one after the other, and begins with the
  * first. */
 #include "proto/clock.h"
@@ -23,7 +24,9 @@ enum {
     FILE_MAX_BYTES = 65536,
     NOISE_BYTES = 300,
     SEND_TIMEOUT_MS = 30000,
-    REQUESTS = 40
+    ANSWER_TIMEOUT_MS = 60000,
+    REQUESTS = 40,
+    LAST_PING = REQUESTS + 1
 };
 
 struct victim {
@@ -135,10 +138,34 @@ static int say_hello(struct enemy *enemy, const char *role, uint64_t to)
     return send_train(enemy, to, false);
 }
 
-/* Drops what is said to us, but for who said it. */
-static void listen_once(struct enemy *enemy, int flags)
+/* A sane word, after all: whoever answers it has read what came before. A HELLO makes a fresh peer of us. */
+static int say_last_ping(struct enemy *enemy, const char *role, uint64_t to)
 {
-    char part[4096];
+    const struct msg_ping ping = {.sent_us = 1};
+
+    if (say_hello(enemy, role, to) < 0)
+        return -1;
+    buffer_clear(&enemy->train);
+    message_encode(&enemy->train, MESSAGE_PING, LAST_PING, &ping);
+    return send_train(enemy, to, false);
+}
+
+static bool answers_last_ping(struct span train)
+{
+    struct frame frame;
+
+    while (train_next(&train, &frame) == 1)
+        if (frame.type == MESSAGE_PONG && frame.request == LAST_PING)
+            return true;
+    return false;
+}
+
+/* Drops what is said to us, but for who said it. Returns 1 if it answers the last PING, 0 for anything else,
+ * -1 if nothing came. */
+static int listen_once(struct enemy *enemy, int flags)
+{
+    static char part[FILE_MAX_BYTES];
+    int heard = 0;
     int more = 1;
     size_t size = sizeof more;
     int length = zmq_recv(enemy->socket, part, sizeof part, flags);
@@ -152,8 +179,13 @@ static void listen_once(struct enemy *enemy, int flags)
         memcpy(victim->id, part, (size_t)length);
         victim->id_length = (size_t)length;
     }
-    while (length >= 0 && zmq_getsockopt(enemy->socket, ZMQ_RCVMORE, &more, &size) == 0 && more)
+    if (length < 0)
+        return -1;
+    while (zmq_getsockopt(enemy->socket, ZMQ_RCVMORE, &more, &size) == 0 && more)
         length = zmq_recv(enemy->socket, part, sizeof part, 0);
+    if (length > 0 && (size_t)length <= sizeof part)
+        heard = answers_last_ping(span_of(part, (size_t)length));
+    return heard;
 }
 
 static bool has_mail(struct enemy *enemy)
@@ -162,6 +194,23 @@ static bool has_mail(struct enemy *enemy)
     size_t size = sizeof events;
 
     return zmq_getsockopt(enemy->socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN);
+}
+
+/* Asks the last who spoke, and whoever speaks first after him, until one answers. */
+static int await_answer(struct enemy *enemy, const char *role)
+{
+    int64_t end_ms = clock_now_ms() + ANSWER_TIMEOUT_MS;
+    uint64_t asked = 0;
+
+    while (clock_now_ms() < end_ms) {
+        uint64_t people = enemy->is_bound ? enemy->victims_count : 1;
+        if (asked < people && say_last_ping(enemy, role, (asked = people) - 1) < 0)
+            return -1;
+        int heard = listen_once(enemy, 0);
+        if (heard != 0)
+            return heard > 0 ? 0 : -1;
+    }
+    return -1;
 }
 
 static int rage(struct enemy *enemy, const char *role, long count)
@@ -187,7 +236,7 @@ static int rage(struct enemy *enemy, const char *role, long count)
         while (has_mail(enemy))
             listen_once(enemy, 0);
     }
-    return 0;
+    return await_answer(enemy, role);
 }
 
 static bool open_socket(struct enemy *enemy, void *context, const char *endpoint)
