@@ -70,6 +70,8 @@ const faults = [
   ['a Service without pods', 'findLooseSelectors', (o) => (named(o, 'Service', 'credd').spec.selector['app.kubernetes.io/component'] = 'cred'), /selects 0/],
   ['a port without a name', 'findLooseSelectors', (o) => (named(o, 'Service', 'gateway').spec.ports[0].targetPort = 'web'), /no port web/],
   ['a budget of nobody', 'findLooseSelectors', (o) => (named(o, 'PodDisruptionBudget', 'gateway').spec.selector.matchLabels.x = 'y'), /selects no workload/],
+  ['a budget that stops a drain', 'findLooseSelectors', (o) => (named(o, 'PodDisruptionBudget', 'gateway').spec = { ...named(o, 'PodDisruptionBudget', 'gateway').spec, maxUnavailable: undefined, minAvailable: '75%' }), /stops every drain/, 'own'],
+  ['a budget of the only pod', 'findLooseSelectors', (o) => (named(o, 'PodDisruptionBudget', 'gateway').spec = { minAvailable: 1, selector: named(o, 'StatefulSet', 'credd').spec.selector }), /stops every drain/],
   ['replicas beside an autoscaler', 'findLooseSelectors', (o) => (named(o, 'Deployment', 'gateway').spec.replicas = 2), /set back/, 'own'],
   ['a setting that there is not', 'findLoosePods', (o) => gatewayPod(o).containers[0].env.push({ name: 'CODEBUDDY_PROT', value: '1' }), /CODEBUDDY_PROT/],
   ['a Secret that there is not', 'findLoosePods', (o) => (gatewayPod(o).volumes[0].secret.secretName = 'gatway'), /no Secret gatway/],
@@ -89,13 +91,16 @@ const LINKS = [
   'credd → statsd:links', 'gateway → credd:links', 'gateway → statsd:links', 'statsd → credd:links',
   'upstream-worker → credd:links', 'upstream-worker → gateway:links', 'upstream-worker → statsd:links',
 ];
+const NAMES = ['credd', 'gateway', 'statsd', 'upstream-worker'].map((who) => `${who} → kube-dns:53,53`);
 const UPSTREAM = ['credd', 'upstream-worker'].flatMap((who) => [`${who} → 0.0.0.0/0:443`, `${who} → ::/0:443`]);
 
 test('who may talk to whom', () => {
   assert.deepEqual(allowedPairs(variants.base), LINKS);
   assert.deepEqual(allowedPairs(variants.demo), [...LINKS, 'demo-credential → gateway:http'].sort());
-  assert.deepEqual(outsideRules(variants.base), ['gateway ← anyone:http', 'statsd ← prometheus:ops', ...UPSTREAM].sort());
+  assert.deepEqual(outsideRules(variants.base), ['gateway ← anyone:http', 'statsd ← prometheus:ops', ...NAMES, ...UPSTREAM].sort());
   const open = changed((o) => delete named(o, 'NetworkPolicy', 'credd').spec.ingress[0].from);
+  const unnamed = changed((o) => (named(o, 'NetworkPolicy', 'names').spec.podSelector = { matchLabels: { 'app.kubernetes.io/component': 'credd' } }));
+  assert.deepEqual(outsideRules(unnamed).filter((rule) => rule.includes('dns')), [NAMES[0]]);
   assert.deepEqual(allowedPairs(open), LINKS, 'who leaves for it is still refused');
   named(open, 'NetworkPolicy', 'statsd').spec.egress.push({});
   assert.ok(allowedPairs(open).includes('statsd → upstream-worker:links') === false && allowedPairs(open).includes('statsd → gateway:http'));

@@ -31,18 +31,22 @@ export function allowedPairs(objects) {
   return pairs.sort();
 }
 
-// What leads in from anywhere, and out of the cluster: "component ← anyone:port", "component → address:port".
+// Peers that are not of this namespace: pods of another one by their labels, addresses.
+const elsewhere = (peers) =>
+  peers.filter((peer) => peer.namespaceSelector || peer.ipBlock).map(({ ipBlock, podSelector }) => ipBlock?.cidr ?? Object.values(podSelector.matchLabels).join());
+
+// What leads in from anywhere, and out of the namespace: "component ← anyone:port", "component → address:port".
 export function outsideRules(objects) {
   const found = [];
   for (const workload of workloads(objects)) {
     for (const { spec } of policiesOf(objects, workload, 'Ingress'))
       for (const { from, ports } of spec.ingress ?? []) {
-        const who = !from ? 'anyone' : from.filter((peer) => peer.namespaceSelector).map(({ podSelector }) => Object.values(podSelector.matchLabels).join())[0];
-        if (who) found.push(`${component(workload)} ← ${who}:${ports.map(({ port }) => port).join()}`);
+        const who = from ? elsewhere(from) : ['anyone'];
+        for (const name of who) found.push(`${component(workload)} ← ${name}:${ports.map(({ port }) => port).join()}`);
       }
     for (const { spec } of policiesOf(objects, workload, 'Egress'))
       for (const { to, ports } of spec.egress ?? [])
-        for (const { ipBlock } of to) if (ipBlock) found.push(`${component(workload)} → ${ipBlock.cidr}:${ports.map(({ port }) => port).join()}`);
+        for (const name of elsewhere(to)) found.push(`${component(workload)} → ${name}:${ports.map(({ port }) => port).join()}`);
   }
   return found.sort();
 }

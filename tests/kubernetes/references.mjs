@@ -32,7 +32,20 @@ export const settingsOf = (objects, container) => ({
   ...Object.fromEntries((container.env ?? []).map(({ name, value }) => [name, value])),
 });
 
-// Selectors of Services, workloads, budgets and spreads match pods; ports that are named exist.
+// As few pods as there are at quiet times.
+function fewestPods(objects, { kind, metadata, spec }) {
+  const scaler = kinds(objects, 'HorizontalPodAutoscaler').find(({ spec: { scaleTargetRef } }) => scaleTargetRef.kind === kind && scaleTargetRef.name === metadata.name);
+  return scaler?.spec.minReplicas ?? spec.replicas ?? 1;
+}
+
+// How many of so many pods a budget lets go at a time; Kubernetes rounds shares up.
+function mayLeave({ minAvailable, maxUnavailable }, count) {
+  const pods = (value) => (typeof value === 'string' ? Math.ceil((parseInt(value, 10) / 100) * count) : value);
+  return maxUnavailable === undefined ? count - pods(minAvailable) : pods(maxUnavailable);
+}
+
+// Selectors of Services, workloads, budgets and spreads match pods; ports that are named exist;
+// budgets let a node be drained.
 export function findLooseSelectors(objects) {
   const problems = [];
   const pods = workloads(objects);
@@ -43,8 +56,12 @@ export function findLooseSelectors(objects) {
       for (const { targetPort } of spec.ports)
         if (!hasPort(pod, targetPort)) problems.push(`Service ${metadata.name}: no port ${targetPort} in ${pod.metadata.name}`);
   }
-  for (const { metadata, spec } of kinds(objects, 'PodDisruptionBudget'))
-    if (pods.filter((pod) => matches(spec.selector, labelsOf(pod))).length !== 1) problems.push(`PodDisruptionBudget ${metadata.name} selects no workload`);
+  for (const { metadata, spec } of kinds(objects, 'PodDisruptionBudget')) {
+    const found = pods.filter((pod) => matches(spec.selector, labelsOf(pod)));
+    if (found.length !== 1) problems.push(`PodDisruptionBudget ${metadata.name} selects no workload`);
+    for (const pod of found)
+      if (mayLeave(spec, fewestPods(objects, pod)) < 1) problems.push(`PodDisruptionBudget ${metadata.name} stops every drain of a node`);
+  }
   for (const pod of pods) {
     const { selector, serviceName, template } = pod.spec;
     if (selector && !matches(selector, labelsOf(pod))) problems.push(`${pod.metadata.name} does not select its own pods`);

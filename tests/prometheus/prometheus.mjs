@@ -60,7 +60,9 @@ export class Prometheus {
     prometheus.dir = mkdtempSync(join(tmpdir(), 'prom'));
     cpSync(DIR, join(prometheus.dir, 'config'), { recursive: true });
     const file = join(prometheus.dir, 'config/prometheus.yml');
-    const config = readFileSync(file, 'utf8').replace('127.0.0.1:8002', `127.0.0.1:${opsPort}`).replaceAll('15s', '1s');
+    const target = /- targets: \['127\.0\.0\.1:8002'\].*/;
+    const ours = `- {targets: ['127.0.0.1:${opsPort}'], labels: {namespace: here}}`; // the label, as on Kubernetes
+    const config = readFileSync(file, 'utf8').replace(target, ours).replaceAll('15s', '1s');
     writeFileSync(file, config);
     prometheus.port = await freePort();
     prometheus.child = new Child(

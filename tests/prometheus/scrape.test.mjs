@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The page of a system that has done requests of all kinds: promtool and a real Prometheus take it, and whatever
-// rules and dashboard ask for is there.
+// rules, dashboard and autoscalers ask for is there.
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { credential, secretText, startSystem, user } from '../e2e/harness.mjs';
+import { credential, root, secretText, startSystem, user } from '../e2e/harness.mjs';
 import { ask, until } from '../faults/load.mjs';
 import { DIR, Prometheus, checkMetrics, nameOf, samplesOf, typesOf } from './prometheus.mjs';
 
@@ -20,7 +20,7 @@ const PROMISED = [
   ...['prompt', 'completion', 'cached', 'reasoning'].map((kind) => new RegExp(`^codebuddy2api_tokens_total\\{kind="${kind}"`)),
   /^codebuddy2api_credit_total/,
   ...['time_to_first_event', 'request_duration', 'event_gap'].map((name) => new RegExp(`^codebuddy2api_${name}_seconds_bucket\\{.*le="\\+Inf"`)),
-  /^codebuddy2api_streams\{role="gateway"/,
+  ...['gateway', 'upstream-worker'].map((role) => new RegExp(`^codebuddy2api_streams\\{role="${role}"`)),
   /^codebuddy2api_gateway_overloaded_total/,
   /^codebuddy2api_request_moves_total/,
   /^codebuddy2api_upstream_retries_total/,
@@ -132,4 +132,18 @@ test('every query of the dashboard asks for what there is', async () => {
     await prometheus.query(query.replaceAll('$__rate_interval', '1m').replaceAll('$job', 'codebuddy2api').replaceAll('$instance', '.+'));
   }
   for (const { name, query } of dashboard.templating.list.filter(({ type }) => type === 'query')) for (const wanted of namesIn(query)) assert.ok(names.has(wanted), name);
+});
+
+// Kubernetes' autoscalers get their numbers by this rule, of a Prometheus that names the namespace.
+test("prometheus-adapter's rule finds the streams of each role", async () => {
+  const rule = readFileSync(join(root, 'deploy/kubernetes/autoscaler/prometheus-adapter.yaml'), 'utf8');
+  const [, series] = /seriesQuery: '(.+)'/.exec(rule);
+  const [, metrics] = /metricsQuery: (.+)/.exec(rule);
+  assert.ok((await prometheus.query(series)).length >= 2);
+  for (const role of ['gateway', 'upstream-worker']) {
+    const query = metrics.replace('<<.LabelMatchers>>', `namespace="here",role="${role}"`).replace('<<.GroupBy>>', 'namespace');
+    const [{ metric, value }, ...more] = await prometheus.query(query);
+    assert.deepEqual([metric, more], [{ namespace: 'here' }, []]);
+    assert.ok(Number(value[1]) >= 0, query);
+  }
 });
